@@ -1,0 +1,120 @@
+//! The contract between Ostler's engine and a cache policy, version 1.
+//!
+//! This crate owns the words both sides speak: the 32-byte event [`Record`], the [`Layout`] a guest
+//! publishes, the names and limits of the contract, the stable hash, and [`Step`], the one seam that
+//! a compiled-in policy and a WebAssembly policy both fit behind. It has no dependencies, no unsafe
+//! code and no opinion: it must not know the engine, the SDK or any policy. `ABI.md` beside the SDK
+//! tells the same contract to authors in other languages.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod hash;
+mod native;
+mod record;
+
+pub use hash::{hash_bytes, hash_u64};
+pub use native::{BuildNative, InitRefused, NativePolicy, Setup, Step};
+pub use record::{Kind, RECORD_BYTES, Record};
+
+/// Version of the contract that this crate describes.
+pub const ABI_VERSION: u32 = 1;
+
+/// The slot number that stands for "no slot", in records and in lists.
+pub const NO_SLOT: u32 = u32::MAX;
+
+/// Flag bit of a [`Record`]: the entry was brought in by a prefetch policy.
+pub const FLAG_PREFETCHED: u8 = 1;
+
+/// Flag bit of a [`Record`]: the entry was brought in by a warming policy.
+pub const FLAG_WARMED: u8 = 2;
+
+/// Name of the custom section that carries a policy's manifest.
+pub const MANIFEST_SECTION: &str = "ostler.policy";
+
+/// Names of the functions and the memory that a policy module exports.
+pub mod export {
+    /// The linear memory.
+    pub const MEMORY: &str = "memory";
+    /// `() -> i32`: address of the [`Layout`](crate::Layout).
+    pub const LAYOUT: &str = "ostler_layout";
+    /// `(capacity: i64, slots: i32, seed: i64) -> i32`: zero accepts, anything else refuses.
+    pub const INIT: &str = "ostler_init";
+    /// `(n: i32) -> i32`: consumes `n` events, returns the number of victims.
+    pub const STEP: &str = "ostler_step";
+    /// Names kept for later minor versions; a version 1.0 module must not export them.
+    pub const RESERVED: [&str; 5] =
+        ["ostler_predict", "ostler_rank", "ostler_model", "ostler_save", "ostler_load"];
+}
+
+/// The one import that a policy may have, `ostler.log(ptr: i32, len: i32)`.
+pub mod import {
+    /// Module name of the import.
+    pub const MODULE: &str = "ostler";
+    /// Field name of the import.
+    pub const LOG: &str = "log";
+}
+
+/// What a guest publishes through `ostler_layout`: where the host writes and reads.
+///
+/// Eight little-endian `u32` words. New pointer/capacity pairs are only ever appended, and `len`
+/// tells the host how many bytes the guest knows about, so an old guest runs on a newer host.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Bytes of this struct that the guest filled in, at least [`LAYOUT_BYTES`].
+    pub len: u32,
+    /// Contract version the guest was built for: [`ABI_VERSION`].
+    pub abi: u32,
+    /// Address of the event records, a multiple of 8.
+    pub events_ptr: u32,
+    /// How many records fit there, 1 to [`EVENTS_CAP_MAX`].
+    pub events_cap: u32,
+    /// Address of the victims, `u32` slot numbers, a multiple of 4.
+    pub victims_ptr: u32,
+    /// How many victims fit there, 1 to [`VICTIMS_CAP_MAX`].
+    pub victims_cap: u32,
+    /// Address of the io buffer (parameters as JSON), any alignment.
+    pub io_ptr: u32,
+    /// Bytes of the io buffer, [`IO_CAP_MIN`] to [`IO_CAP_MAX`].
+    pub io_cap: u32,
+}
+
+/// Size of the version 1 [`Layout`] in bytes.
+pub const LAYOUT_BYTES: u32 = 32;
+/// Largest number of event records a guest may ask the host to batch.
+pub const EVENTS_CAP_MAX: u32 = 4096;
+/// Largest number of victims a guest may return from one call.
+pub const VICTIMS_CAP_MAX: u32 = 65_536;
+/// Smallest io buffer, bytes.
+pub const IO_CAP_MIN: u32 = 256;
+/// Largest io buffer, bytes.
+pub const IO_CAP_MAX: u32 = 1 << 20;
+
+const _: () = assert!(size_of::<Layout>() == LAYOUT_BYTES as usize);
+
+impl Layout {
+    /// All zero: a layout before it is filled in.
+    pub const ZERO: Layout = Layout {
+        len: 0,
+        abi: 0,
+        events_ptr: 0,
+        events_cap: 0,
+        victims_ptr: 0,
+        victims_cap: 0,
+        io_ptr: 0,
+        io_cap: 0,
+    };
+
+    /// Reads a layout from its little-endian bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; LAYOUT_BYTES as usize]) -> Self {
+        let mut words = [0u32; 8];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+            *word = u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
+        }
+        let [len, abi, events_ptr, events_cap, victims_ptr, victims_cap, io_ptr, io_cap] = words;
+        Self { len, abi, events_ptr, events_cap, victims_ptr, victims_cap, io_ptr, io_cap }
+    }
+}
