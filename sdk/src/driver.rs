@@ -1,0 +1,251 @@
+//! The driver: batches of records in, policy calls, victims out.
+//!
+//! It owns everything of the contract that would otherwise be written in every policy: the budget,
+//! the order "evict, then insert", dead slots, adopt pairs, and what happens when a batch yields
+//! more victims than fit into one answer. It must not know any policy.
+
+use alloc::vec::Vec;
+
+use ostler_abi::{Kind, NO_SLOT, Record, Setup, Step};
+
+use crate::{Budget, Policy};
+
+/// Runs a [`Policy`] behind the contract: the implementation of [`Step`] for everything written
+/// with this SDK, compiled in or as Wasm.
+pub struct Driver<P: Policy> {
+    policy: P,
+    budget: Budget,
+    setup: Setup,
+    params: P::Params,
+    /// Events of a batch that wait because the victims' buffer was full; the first is the one that
+    /// was being served. Never longer than one batch.
+    rest: Vec<Record>,
+    /// The first event of `rest` was begun in an earlier call: it only waits for room.
+    begun: bool,
+}
+
+/// The victims of one call.
+struct Answer<'a> {
+    victims: &'a mut [u32],
+    len: usize,
+}
+
+/// Whether an event was served whole.
+#[derive(PartialEq, Eq)]
+enum Served {
+    Whole,
+    /// It needs more victims than fit: it goes on in the next call.
+    Paused,
+}
+
+impl<P: Policy> Driver<P> {
+    /// A driver with an empty policy.
+    #[must_use]
+    pub fn new(setup: Setup, params: P::Params) -> Self {
+        Self {
+            policy: P::new(&setup, &params),
+            budget: Budget::new(setup.capacity, setup.slots),
+            setup,
+            params,
+            rest: Vec::new(),
+            begun: false,
+        }
+    }
+
+    /// The policy's books. For tests and tools.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// The policy. For tests and tools.
+    #[must_use]
+    pub fn policy(&self) -> &P {
+        &self.policy
+    }
+
+    /// Serves events until all are done or the answer is full; returns how many were served whole.
+    ///
+    /// Hits and inserts, nearly all events there are, are served here in line; the rest is cold.
+    #[inline]
+    fn serve_all(&mut self, events: &[Record], answer: &mut Answer<'_>) -> usize {
+        let mut next = 0;
+        while let Some(event) = events.get(next) {
+            if event.kind == Kind::Hit as u8 {
+                if self.budget.is_resident(event.slot) {
+                    self.policy.hit(event, &self.budget);
+                }
+                next += 1;
+                continue;
+            }
+            if answer.is_full() {
+                return next;
+            }
+            if event.kind == Kind::Insert as u8 && event.weight != 0 {
+                if self.insert(event, answer) == Served::Paused {
+                    return next;
+                }
+                next += 1;
+                continue;
+            }
+            let last = events.get(next + 1).filter(|hit| is_last_access(event, hit));
+            if self.serve(event, last, answer) == Served::Paused {
+                return next;
+            }
+            next += 1 + usize::from(last.is_some());
+        }
+        next
+    }
+
+    /// Serves one event that is neither. `last` is the hit that belongs to an adopt.
+    #[cold]
+    #[inline(never)]
+    fn serve(&mut self, event: &Record, last: Option<&Record>, answer: &mut Answer<'_>) -> Served {
+        match event.kind() {
+            Some(Kind::Insert) => return self.insert(&Record { weight: 1, ..*event }, answer),
+            Some(Kind::Update) if self.budget.is_resident(event.slot) => {
+                return self.update(event, answer);
+            }
+            Some(Kind::Remove | Kind::Expire) if self.budget.is_resident(event.slot) => {
+                self.policy.remove(event.slot, &self.budget);
+                self.budget.drop_slot(event.slot);
+            }
+            Some(Kind::Adopt) => {
+                self.forget_stale(event.slot);
+                self.budget.add(event.slot, event.weight.max(1));
+                self.policy.adopt(event, last, &self.budget);
+            }
+            Some(Kind::Capacity) => {
+                if event.key_hash != self.budget.capacity() {
+                    self.budget.set_capacity(event.key_hash);
+                    self.setup.capacity = event.key_hash;
+                    self.policy.capacity(&self.budget);
+                }
+                return self.make_room(NO_SLOT, answer).1;
+            }
+            Some(Kind::Miss) => self.policy.miss(event, &self.budget),
+            Some(Kind::Slots) => {
+                self.setup.slots = self.setup.slots.max(event.slot);
+                self.budget.grow(self.setup.slots);
+                self.policy.grow(self.setup.slots);
+            }
+            Some(Kind::Reset) => {
+                self.budget.clear();
+                // The old policy gives its memory back before the new one takes its own.
+                self.policy = P::new(&Setup { slots: 0, ..self.setup }, &self.params);
+                self.policy = P::new(&self.setup, &self.params);
+            }
+            Some(_) | None => {}
+        }
+        Served::Whole
+    }
+
+    /// A newcomer: admit, evict until it fits, insert. The order of the literature.
+    #[inline(always)]
+    fn insert(&mut self, event: &Record, answer: &mut Answer<'_>) -> Served {
+        if !self.begun {
+            self.forget_stale(event.slot);
+            self.budget.set_incoming(event.weight);
+            let admitted = u64::from(event.weight) <= self.budget.capacity()
+                && self.policy.admit(event, &self.budget);
+            if !admitted && self.budget.is_over() {
+                self.budget.set_incoming(0);
+                answer.push(event.slot);
+                return Served::Whole;
+            }
+        }
+        let (fits, served) = self.make_room(event.slot, answer);
+        if served == Served::Paused {
+            self.begun = true;
+            return Served::Paused;
+        }
+        self.begun = false;
+        self.budget.set_incoming(0);
+        if fits {
+            self.budget.add(event.slot, event.weight);
+            self.policy.insert(event, &self.budget);
+        }
+        Served::Whole
+    }
+
+    /// An overwrite: new weight, then an access, then room for what it grew by.
+    fn update(&mut self, event: &Record, answer: &mut Answer<'_>) -> Served {
+        let weight = event.weight.max(1);
+        if !self.begun {
+            let old = self.budget.reweigh(event.slot, weight);
+            if old != weight {
+                self.policy.reweigh(event.slot, old, weight);
+            }
+            self.policy.update(event, &self.budget);
+        }
+        let served = self.make_room(NO_SLOT, answer).1;
+        self.begun = served == Served::Paused;
+        served
+    }
+
+    /// Asks for victims until the residents and the newcomer fit. False where the policy gave up
+    /// the newcomer itself.
+    #[inline]
+    fn make_room(&mut self, newcomer: u32, answer: &mut Answer<'_>) -> (bool, Served) {
+        while self.budget.is_over() {
+            if answer.is_full() {
+                return (true, Served::Paused);
+            }
+            let victim = self.policy.victim(&self.budget);
+            answer.push(victim);
+            if victim == newcomer {
+                return (false, Served::Whole);
+            }
+            assert!(
+                self.budget.is_resident(victim),
+                "the policy chose slot {victim}, not resident"
+            );
+            self.budget.drop_slot(victim);
+        }
+        (true, Served::Whole)
+    }
+
+    /// The engine reuses a slot only after its entry is gone; a policy that missed that forgets it.
+    #[inline]
+    fn forget_stale(&mut self, slot: u32) {
+        if self.budget.is_resident(slot) {
+            self.policy.remove(slot, &self.budget);
+            self.budget.drop_slot(slot);
+        }
+    }
+}
+
+/// True where `hit` is the second half of the pair that introduces an adopted entry.
+fn is_last_access(event: &Record, hit: &Record) -> bool {
+    event.kind == Kind::Adopt as u8 && hit.kind == Kind::Hit as u8 && event.slot == hit.slot
+}
+
+impl Answer<'_> {
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.len == self.victims.len()
+    }
+
+    #[inline]
+    fn push(&mut self, victim: u32) {
+        self.victims[self.len] = victim;
+        self.len += 1;
+    }
+}
+
+impl<P: Policy> Step for Driver<P> {
+    fn step(&mut self, events: &[Record], victims: &mut [u32]) -> usize {
+        let mut answer = Answer { victims, len: 0 };
+        if self.rest.is_empty() {
+            let served = self.serve_all(events, &mut answer);
+            self.rest.extend_from_slice(&events[served..]);
+        } else {
+            let mut rest = core::mem::take(&mut self.rest);
+            rest.extend_from_slice(events);
+            let served = self.serve_all(&rest, &mut answer);
+            rest.drain(..served);
+            self.rest = rest;
+        }
+        answer.len
+    }
+}
