@@ -1,0 +1,218 @@
+//! The seat: the policy in charge of one shard, what it was told and what it answered.
+//!
+//! The seat owns the instance, its event window and its guard. It knows slots and weights, never
+//! keys or values. It returns victims; the shard evicts.
+//!
+//! Cost of a note: one virtual call and a 32-byte store into the window, which for a sandboxed policy
+//! is the guest's own memory.
+
+use ostler_abi::{Kind, Record};
+
+use crate::counters::Counters;
+use crate::fault::PolicyFault;
+use crate::guard::{Accepted, Guard};
+use crate::instance::PolicyInstance;
+use crate::shard::ShardConfig;
+
+/// Which optional events a policy asked for in its manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wants {
+    /// Hits on residents.
+    pub hits: bool,
+    /// Requests that found nothing.
+    pub misses: bool,
+}
+
+/// When the records in the window are handed to the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Batch {
+    /// Hits wait for the next event that may need a victim, or until the window is full: the
+    /// decisions equal those of one call a request, and the capacity holds after every request.
+    Exact,
+    /// Whatever comes, `n` records at a time; the shard may overshoot by what comes meanwhile.
+    /// Bounded by the window's length.
+    Every(u32),
+}
+
+/// One shard's seat.
+pub(crate) struct Seat {
+    instance: Option<Box<dyn PolicyInstance>>,
+    wants: Wants,
+    batch: Batch,
+    guard: Guard,
+    /// Records written to the window since the last step.
+    pending: usize,
+    batch_len_max: usize,
+    slots_bound: u32,
+    fault: Option<PolicyFault>,
+}
+
+/// Slots that the first bound is raised to at least.
+const SLOTS_STEP_MIN: u32 = 1024;
+
+impl Seat {
+    /// A seat with `instance` in charge, created for slots below `slots_bound`; or, where creating
+    /// it failed, with its fault and the fallback in charge.
+    pub(crate) fn new(
+        instance: Result<Box<dyn PolicyInstance>, PolicyFault>,
+        config: &ShardConfig,
+    ) -> Self {
+        let mut guard = Guard::new(config.capacity, config.evict_ahead_max);
+        guard.grow(config.slots);
+        let (mut instance, fault) = match instance {
+            Ok(instance) => (Some(instance), None),
+            Err(fault) => (None, Some(fault)),
+        };
+        let window_len = instance.as_mut().map_or(0, |instance| instance.events().len());
+        let batch_len_max = match config.batch {
+            Batch::Exact => window_len,
+            Batch::Every(len) => window_len.min(len.max(1) as usize),
+        };
+        Self {
+            instance,
+            wants: config.wants,
+            batch: config.batch,
+            guard,
+            pending: 0,
+            batch_len_max,
+            slots_bound: config.slots,
+            fault,
+        }
+    }
+
+    /// True while a policy is in charge; false once the fallback is.
+    #[inline]
+    pub(crate) fn is_taken(&self) -> bool {
+        self.instance.is_some()
+    }
+
+    /// Why the policy lost the seat.
+    pub(crate) fn fault(&self) -> Option<&PolicyFault> {
+        self.fault.as_ref()
+    }
+
+    pub(crate) fn instance(&self) -> Option<&dyn PolicyInstance> {
+        self.instance.as_deref()
+    }
+
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// True where the policy wants to hear of `kind`.
+    #[inline]
+    pub(crate) fn wants(&self, kind: Kind) -> bool {
+        self.instance.is_some()
+            && match kind {
+                Kind::Hit => self.wants.hits,
+                Kind::Miss => self.wants.misses,
+                _ => true,
+            }
+    }
+
+    /// True where the window has no place: the policy must be called before the next note.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.pending >= self.batch_len_max
+    }
+
+    /// Writes a record into the window, which must not [be full](Self::is_full).
+    #[inline]
+    pub(crate) fn note(&mut self, record: Record) {
+        let Some(instance) = &mut self.instance else { return };
+        if record.kind != Kind::Hit as u8 {
+            self.guard.delivered(&record);
+        }
+        debug_assert!(self.pending < self.batch_len_max, "a full window is emptied before a note");
+        instance.events()[self.pending] = record;
+        self.pending += 1;
+    }
+
+    /// True where a slots record must be noted before `slot` may be.
+    #[inline]
+    pub(crate) fn needs_slots(&self, slot: u32) -> bool {
+        slot >= self.slots_bound && self.instance.is_some()
+    }
+
+    /// Announces a larger bound on slots, in steps of a quarter, so that `slot` may be used.
+    pub(crate) fn announce_slots(&mut self, slot: u32) {
+        let step = (self.slots_bound / 4).max(SLOTS_STEP_MIN);
+        let bound = self.slots_bound.saturating_add(step).max(slot.saturating_add(1));
+        self.slots_bound = bound;
+        self.guard.grow(bound);
+        if let Some(instance) = &mut self.instance {
+            instance.announce_slots(bound);
+        }
+        self.note(Record::new(Kind::Slots, bound));
+    }
+
+    /// True where an event that may need a victim must be answered at once.
+    #[inline]
+    pub(crate) fn is_exact(&self) -> bool {
+        self.batch == Batch::Exact
+    }
+
+    /// True where records wait.
+    #[inline]
+    pub(crate) fn has_pending(&self) -> bool {
+        self.pending > 0
+    }
+
+    /// Calls the policy with what is pending, or with nothing for the rest of its answer. Appends
+    /// the victims that the guard accepted to `accepted`; returns whether there are more.
+    ///
+    /// # Errors
+    ///
+    /// The fault, where the call or its answer breaks the contract. The policy has lost the seat.
+    #[inline]
+    pub(crate) fn call(
+        &mut self,
+        accepted: &mut Vec<Accepted>,
+        counters: &mut Counters,
+    ) -> Result<bool, PolicyFault> {
+        let Some(instance) = &mut self.instance else { return Ok(false) };
+        let pending = std::mem::take(&mut self.pending);
+        counters.calls += 1;
+        counters.records += pending as u64;
+        let answer = instance.step(pending).and_then(|victims| {
+            let stale = self.guard.accept(victims.slots, accepted)?;
+            counters.stale_victims += stale;
+            Ok(victims.more)
+        });
+        if answer.is_err() { self.vacate(answer) } else { answer }
+    }
+
+    /// Ends the batch: judges the budget.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    #[inline]
+    pub(crate) fn judge(&mut self) -> Result<(), PolicyFault> {
+        if self.instance.is_none() {
+            return Ok(());
+        }
+        let judgement = self.guard.judge();
+        if judgement.is_err() { self.vacate(judgement) } else { judgement }
+    }
+
+    /// A policy that never stops saying "more".
+    ///
+    /// # Errors
+    ///
+    /// Always: the fault.
+    pub(crate) fn endless(&mut self, calls: u64) -> Result<bool, PolicyFault> {
+        let reason = format!("still more victims after {calls} calls");
+        self.vacate(Err(PolicyFault::BadVictim { reason }))
+    }
+
+    /// Drops the instance and keeps the fault.
+    #[cold]
+    fn vacate<T>(&mut self, answer: Result<T, PolicyFault>) -> Result<T, PolicyFault> {
+        self.instance = None;
+        self.pending = 0;
+        self.fault = answer.as_ref().err().cloned();
+        answer
+    }
+}
