@@ -1,0 +1,324 @@
+//! One run: a trace, a policy, a capacity, one thread.
+//!
+//! The loop plays every request against real shards of the core: the same index, seat, guard and
+//! fallback that serve a live cache. It knows a policy only as a [`Candidate`].
+
+use std::time::{Duration, Instant};
+
+use ostler_abi::{Setup, hash_u64};
+use ostler_core::{
+    Access, Batch, Evicted, Inserted, KeyHash, PolicyFault, PolicyInstance, Shard, ShardConfig,
+    Wants,
+};
+
+use crate::digest::VictimsDigest;
+use crate::error::TraceError;
+use crate::trace::{Operation, Request, TraceReader};
+
+/// A policy that can be replayed: it makes instances, natively or in a sandbox.
+pub trait Candidate: Sync {
+    /// The name that reports use.
+    fn label(&self) -> &str;
+
+    /// The parameters, every one of them, as flat JSON.
+    fn params(&self) -> &str;
+
+    /// Which optional events it asks for.
+    fn wants(&self) -> Wants;
+
+    /// A fresh instance.
+    ///
+    /// # Errors
+    ///
+    /// The fault, where the policy fails before its first event; the run goes on under the fallback.
+    fn instance(&self, setup: Setup) -> Result<Box<dyn PolicyInstance>, PolicyFault>;
+}
+
+/// How a run weighs entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightMode {
+    /// Every entry weighs 1.
+    Objects,
+    /// An entry weighs its size in bytes; 0 counts 1.
+    Bytes,
+}
+
+/// What a run is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunConfig {
+    /// Sum of weights the cache may hold.
+    pub capacity: u64,
+    /// What an entry weighs.
+    pub weights: WeightMode,
+    /// Shards, at least 1. Keys are dealt by hash; the capacities sum exactly to `capacity`.
+    pub shards: u32,
+    /// Seed of everything random in the policy and the fallback.
+    pub seed: u64,
+    /// When records are handed to the policy.
+    pub batch: Batch,
+}
+
+/// What a run measured. All but the times are deterministic.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct RunOutcome {
+    /// Gets and sets played.
+    pub requests: u64,
+    /// Requests that found their key resident.
+    pub hits: u64,
+    /// Requests that did not.
+    pub misses: u64,
+    /// Newcomers not kept: heavier than the capacity, or given up in the step that brought them in.
+    pub rejected: u64,
+    /// Sum of the requests' weights.
+    pub weight_requested: u64,
+    /// Sum of the missed requests' weights.
+    pub weight_missed: u64,
+    /// Digest of all evictions.
+    pub victims_digest: VictimsDigest,
+    /// Policy faults: at most one a shard.
+    pub faults: u64,
+    /// The first fault and the index of the request that it happened at, from 0.
+    pub first_fault: Option<(u64, PolicyFault)>,
+    /// Requests served while the fallback was in charge.
+    pub fallback_requests: u64,
+    /// Bytes of memory the guests held at the end.
+    pub guest_memory_bytes: u64,
+    /// Time inside the loop, without reading the trace.
+    pub elapsed: Duration,
+    /// Time inside the guests, estimated from timing some of the calls; zero if not measured.
+    pub guest_time: Duration,
+    /// Greatest weight that was resident after any request; at most the capacity in exact batches.
+    pub weight_max: u64,
+}
+
+impl RunOutcome {
+    /// Misses ÷ requests, 0 for an empty run.
+    #[must_use]
+    pub fn miss_ratio(&self) -> f64 {
+        ratio(self.misses, self.requests)
+    }
+
+    /// Weight missed ÷ weight requested, 0 for an empty run.
+    #[must_use]
+    pub fn byte_miss_ratio(&self) -> f64 {
+        ratio(self.weight_missed, self.weight_requested)
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// First bound on slots in byte mode, where the number of entries is not known beforehand.
+const SLOTS_FIRST: u32 = 4096;
+
+/// Largest first bound on slots in object mode, where it is the capacity and one newcomer. A larger
+/// cache grows into its slots, so that a huge capacity costs no memory before it is used.
+const SLOTS_FIRST_MAX: u64 = 1 << 20;
+
+/// Key hashes are those of the contract's own hash under this seed, in every run.
+#[derive(Clone, Copy, Debug, Default)]
+struct TraceKeys;
+
+impl KeyHash<u64> for TraceKeys {
+    #[inline]
+    fn hash_of(&self, key: &u64) -> u64 {
+        hash_u64(*key, 0)
+    }
+}
+
+/// A run under way: feed it blocks of requests, then take the outcome.
+pub struct Run {
+    config: RunConfig,
+    shards: Vec<Shard<u64, (), TraceKeys>>,
+    outcome: RunOutcome,
+}
+
+impl Run {
+    /// A run of `candidate` in an empty cache.
+    #[must_use]
+    pub fn new(candidate: &dyn Candidate, config: RunConfig) -> Self {
+        let shards = (0..config.shards.max(1)).map(|index| new_shard(candidate, &config, index));
+        let mut run = Self { config, shards: shards.collect(), outcome: RunOutcome::default() };
+        for index in 0..run.shards.len() {
+            run.note_fault(index, 0);
+        }
+        run
+    }
+
+    /// Plays a block of requests, in order, and times it.
+    pub fn play(&mut self, block: &[Request]) {
+        let start = Instant::now();
+        for request in block {
+            match request.operation() {
+                Operation::Get | Operation::Set => self.request(request),
+                Operation::Delete => self.delete(request),
+            }
+        }
+        self.outcome.elapsed += start.elapsed();
+    }
+
+    /// Ends the run: what waits is handed over, and everything is added up.
+    #[must_use]
+    pub fn finish(mut self) -> RunOutcome {
+        let start = Instant::now();
+        for index in 0..self.shards.len() {
+            self.shards[index].flush();
+            self.digest_evictions(index);
+        }
+        self.outcome.elapsed += start.elapsed();
+        for shard in &self.shards {
+            let counters = shard.counters();
+            self.outcome.faults += counters.faults;
+            self.outcome.rejected += counters.rejections;
+            self.outcome.fallback_requests += counters.fallback_requests;
+            if let Some(instance) = shard.instance() {
+                self.outcome.guest_memory_bytes += instance.memory_bytes();
+                self.outcome.guest_time += Duration::from_nanos(instance.guest_ns());
+            }
+        }
+        self.outcome
+    }
+
+    #[inline]
+    fn request(&mut self, request: &Request) {
+        let weight = match self.config.weights {
+            WeightMode::Objects => 1,
+            WeightMode::Bytes => request.weight_bytes(),
+        };
+        let hash = hash_u64(request.key, 0);
+        let index = self.shard_of(hash);
+        let shard = &mut self.shards[index];
+        let access = access_of(request);
+        if request.operation() == Operation::Set {
+            let resident = shard.weight_of(hash, &request.key);
+            if resident.is_some_and(|resident| resident != weight) {
+                let _: Inserted = shard.insert(hash, (request.key, ()), weight, access);
+                self.outcome.hits += 1;
+                self.served(index, weight);
+                return;
+            }
+        }
+        if shard.get(hash, &request.key, access).is_some() {
+            self.outcome.hits += 1;
+        } else {
+            self.outcome.misses += 1;
+            self.outcome.weight_missed += u64::from(weight);
+            let _: Inserted = shard.insert(hash, (request.key, ()), weight, access);
+        }
+        self.served(index, weight);
+    }
+
+    /// After a request: what it evicted, whether it brought a fault, and that it is counted.
+    #[inline]
+    fn served(&mut self, index: usize, weight: u32) {
+        if self.shards[index].has_evicted() {
+            self.digest_evictions(index);
+        }
+        self.note_fault(index, self.outcome.requests);
+        self.outcome.requests += 1;
+        self.outcome.weight_requested += u64::from(weight);
+        self.outcome.weight_max = self.outcome.weight_max.max(self.shards[index].weight());
+    }
+
+    fn delete(&mut self, request: &Request) {
+        let hash = hash_u64(request.key, 0);
+        let index = self.shard_of(hash);
+        self.shards[index].remove(hash, &request.key, access_of(request));
+        self.digest_evictions(index);
+        self.note_fault(index, self.outcome.requests);
+    }
+
+    /// Deals a key to a shard by bits of its hash that the table inside the shard uses least.
+    #[inline]
+    fn shard_of(&self, hash: u64) -> usize {
+        if self.shards.len() == 1 {
+            return 0;
+        }
+        (((hash & 0xffff_ffff) * self.shards.len() as u64) >> 32) as usize
+    }
+
+    #[inline]
+    fn digest_evictions(&mut self, index: usize) {
+        let request = self.outcome.requests;
+        for Evicted { key, .. } in self.shards[index].drain_evicted() {
+            self.outcome.victims_digest.evicted(request, key);
+        }
+    }
+
+    #[inline]
+    fn note_fault(&mut self, index: usize, request: u64) {
+        if self.shards[index].faults() != 0 && self.outcome.first_fault.is_none() {
+            let fault = self.shards[index].fault().cloned();
+            self.outcome.first_fault = fault.map(|fault| (request, fault));
+        }
+    }
+}
+
+fn new_shard(
+    candidate: &dyn Candidate,
+    config: &RunConfig,
+    index: u32,
+) -> Shard<u64, (), TraceKeys> {
+    let shards = u64::from(config.shards.max(1));
+    let index = u64::from(index);
+    let capacity = config.capacity / shards + u64::from(index < config.capacity % shards);
+    let slots = match config.weights {
+        WeightMode::Objects => {
+            u32::try_from(capacity.saturating_add(1).min(SLOTS_FIRST_MAX)).unwrap_or(SLOTS_FIRST)
+        }
+        WeightMode::Bytes => SLOTS_FIRST,
+    };
+    let seed = hash_u64(index, config.seed);
+    let shard = ShardConfig {
+        capacity,
+        slots,
+        batch: config.batch,
+        evict_ahead_max: None,
+        seed,
+        wants: candidate.wants(),
+    };
+    Shard::new(&shard, candidate.instance(Setup { capacity, slots, seed }), TraceKeys)
+}
+
+#[inline]
+fn access_of(request: &Request) -> Access {
+    Access { time_ms: request.time_ms(), cost_us: request.cost_us, class: 0 }
+}
+
+/// Plays a whole stream. `progress` hears how many records were played since it was last called.
+///
+/// # Errors
+///
+/// The trace's error; requests before it were played.
+pub fn run(
+    candidate: &dyn Candidate,
+    config: RunConfig,
+    trace: &mut TraceReader,
+    progress: &dyn Fn(u64),
+) -> Result<RunOutcome, TraceError> {
+    let mut run = Run::new(candidate, config);
+    let mut block = Vec::new();
+    while trace.read_block(&mut block)? > 0 {
+        run.play(&block);
+        progress(block.len() as u64);
+    }
+    Ok(run.finish())
+}
+
+/// Plays a trace that is in memory. `progress` as in [`run`].
+#[must_use]
+pub fn run_loaded(
+    candidate: &dyn Candidate,
+    config: RunConfig,
+    requests: &[Request],
+    progress: &dyn Fn(u64),
+) -> RunOutcome {
+    let mut run = Run::new(candidate, config);
+    for block in requests.chunks(crate::trace::BLOCK_REQUESTS_MAX) {
+        run.play(block);
+        progress(block.len() as u64);
+    }
+    run.finish()
+}
