@@ -67,7 +67,7 @@ impl<P: Policy> Driver<P> {
     /// Serves events until all are done or the answer is full; returns how many were served whole.
     ///
     /// Hits and inserts, nearly all events there are, are served here in line; the rest is cold.
-    #[inline]
+    #[inline(always)]
     fn serve_all(&mut self, events: &[Record], answer: &mut Answer<'_>) -> usize {
         let mut next = 0;
         while let Some(event) = events.get(next) {
@@ -233,18 +233,38 @@ impl Answer<'_> {
     }
 }
 
-impl<P: Policy> Step for Driver<P> {
-    fn step(&mut self, events: &[Record], victims: &mut [u32]) -> usize {
+impl<P: Policy> Driver<P> {
+    /// Goes on with a batch whose answer was full.
+    #[cold]
+    #[inline(never)]
+    fn resume(&mut self, events: &[Record], victims: &mut [u32]) -> usize {
         let mut answer = Answer { victims, len: 0 };
-        if self.rest.is_empty() {
-            let served = self.serve_all(events, &mut answer);
-            self.rest.extend_from_slice(&events[served..]);
-        } else {
-            let mut rest = core::mem::take(&mut self.rest);
-            rest.extend_from_slice(events);
-            let served = self.serve_all(&rest, &mut answer);
-            rest.drain(..served);
-            self.rest = rest;
+        let mut rest = core::mem::take(&mut self.rest);
+        rest.extend_from_slice(events);
+        let served = self.serve_all(&rest, &mut answer);
+        rest.drain(..served);
+        self.rest = rest;
+        answer.len
+    }
+
+    /// Keeps what was not served for the next call.
+    #[cold]
+    #[inline(never)]
+    fn keep(&mut self, rest: &[Record]) {
+        self.rest.extend_from_slice(rest);
+    }
+}
+
+impl<P: Policy> Step for Driver<P> {
+    #[inline]
+    fn step(&mut self, events: &[Record], victims: &mut [u32]) -> usize {
+        if !self.rest.is_empty() {
+            return self.resume(events, victims);
+        }
+        let mut answer = Answer { victims, len: 0 };
+        let served = self.serve_all(events, &mut answer);
+        if served < events.len() {
+            self.keep(&events[served..]);
         }
         answer.len
     }

@@ -75,6 +75,12 @@ impl Ghosts {
             self.links.move_to_head(&mut self.queue, node);
             return node;
         }
+        self.push_absent(hash, weight)
+    }
+
+    /// As [`push`](Self::push), for a hash that is not remembered, because it was
+    /// [taken](Self::take) when its entry came in: saves looking it up.
+    pub fn push_absent(&mut self, hash: u64, weight: u32) -> u32 {
         if self.limit == 0 {
             return NO_SLOT;
         }

@@ -179,20 +179,21 @@ impl Links {
     /// Moves `slot`, which is in `list`, to its head. O(1); no store where it is there already.
     #[inline]
     pub fn move_to_head(&mut self, list: &mut List, slot: u32) {
-        let Link { prev, next } = self.links[slot];
+        let head = list.head;
+        let link = &mut self.links[slot];
+        let Link { prev, next } = *link;
         if prev == NO_SLOT {
             return;
         }
+        *link = Link { prev: NO_SLOT, next: head };
+        self.links[head].prev = slot;
+        list.head = slot;
         self.links[prev].next = next;
         if next == NO_SLOT {
             list.tail = prev;
         } else {
             self.links[next].prev = prev;
         }
-        let head = list.head;
-        self.links[slot] = Link { prev: NO_SLOT, next: head };
-        self.links[head].prev = slot;
-        list.head = slot;
     }
 
     /// The slots of `list` from head to tail. For tests and for policies that scan; O(length).

@@ -275,8 +275,8 @@ ostler_policy::export! {
     bytes_per_slot: 24,
     base_bytes: 4390912,
     params: LhdParams {
-        sample: int = 32, 1..=1024, "Entries drawn for an eviction.";
-        sample_early: int = 8, 1..=1024, "Entries drawn for an eviction in the first 51 refreshes.";
+        sample: int = 32, 1..=256, "Entries drawn for an eviction.";
+        sample_early: int = 8, 1..=256, "Entries drawn for an eviction in the first 51 refreshes.";
         refresh_accesses: int = 1048576, 8192..=16777216, "Accesses between refreshes of the densities.";
         age_shift: int = 10, 0..=16, "Length of an age at first, as a power of two of accesses.";
         explore_permille: int = 10, 0..=500, "Share of the capacity for entries spared to learn from.";
@@ -293,7 +293,7 @@ mod tests {
     use super::{Lhd, LhdParams};
 
     /// Ages of one access, no explorers, and so many draws that every resident is among them.
-    const PLAIN: &str = r#"{"age_shift": 0, "explore_permille": 0, "sample_early": 1024}"#;
+    const PLAIN: &str = r#"{"age_shift": 0, "explore_permille": 0, "sample_early": 256}"#;
 
     #[test]
     fn victims_have_the_least_density() {

@@ -246,7 +246,7 @@ impl Qdlp {
         let ghost_max = self.shares.ghost_max;
         if ghost_max > 0 {
             let weight = u32::try_from(ghost_max).map_or(weight, |max| weight.min(max));
-            self.ghosts.push(u64::from(tag), weight);
+            self.ghosts.push_absent(u64::from(tag), weight);
             self.ghosts.trim(ghost_max);
         }
     }

@@ -61,7 +61,7 @@ impl TwoQ {
         if u64::from(weight) > self.ghosts_max {
             return;
         }
-        self.ghosts.push(u64::from(tag), weight);
+        self.ghosts.push_absent(u64::from(tag), weight);
         for _ in 0..GHOSTS_DROPPED_MAX {
             if self.ghosts.weight() <= self.ghosts_max {
                 return;

@@ -169,10 +169,10 @@ impl<S: Subject> ReferenceCache<S> {
     /// As [`request`](Self::request).
     pub fn remove(&mut self, key: u64, kind: Kind) -> Result<(), Breach> {
         let Some(slot) = self.index.remove(&key) else { return Ok(()) };
-        self.note(kind, slot, key)?;
-        self.entries[slot as usize] = None;
+        let weight = self.entries[slot as usize].take().map_or(1, |entry| entry.weight);
         self.quarantine.push(slot);
-        Ok(())
+        self.note_with(Record { weight, ..Record::new(kind, slot) }, key)?;
+        if self.batch == Batch::Exact { self.flush() } else { Ok(()) }
     }
 
     /// Adopts an entry that is resident already, with its last access.
@@ -195,7 +195,7 @@ impl<S: Subject> ReferenceCache<S> {
             self.pending.push(Record { kind: Kind::Hit as u8, count: hits, ..adopt });
         }
         self.batch = batch;
-        if self.batch == Batch::Exact { Ok(()) } else { self.flush() }
+        self.flush()
     }
 
     /// Changes the capacity, always in a batch of its own.
@@ -283,16 +283,22 @@ impl<S: Subject> ReferenceCache<S> {
 
     fn note(&mut self, kind: Kind, slot: u32, key: u64) -> Result<(), Breach> {
         let weight = self.entries[slot as usize].map_or(1, |entry| entry.weight);
-        match kind {
-            Kind::Insert | Kind::Adopt => {
+        self.note_with(Record { weight, ..Record::new(kind, slot) }, key)
+    }
+
+    /// Follows `record` in the view, completes it and hands it on.
+    fn note_with(&mut self, record: Record, key: u64) -> Result<(), Breach> {
+        let Record { slot, weight, .. } = record;
+        match record.kind() {
+            Some(Kind::Insert | Kind::Adopt) => {
                 self.view.insert(slot, weight);
             }
-            Kind::Update => {
+            Some(Kind::Update) => {
                 if let Some(old) = self.view.insert(slot, weight) {
                     self.departed_weight += u64::from(old.saturating_sub(weight));
                 }
             }
-            Kind::Remove | Kind::Expire => {
+            Some(Kind::Remove | Kind::Expire) => {
                 if let Some(old) = self.view.remove(&slot) {
                     self.departed_weight += u64::from(old);
                     self.departed.insert(slot);
@@ -300,12 +306,7 @@ impl<S: Subject> ReferenceCache<S> {
             }
             _ => {}
         }
-        self.note_record(Record {
-            key_hash: hash_u64(key, 0),
-            time_ms: self.requests,
-            weight,
-            ..Record::new(kind, slot)
-        })
+        self.note_record(Record { key_hash: hash_u64(key, 0), time_ms: self.requests, ..record })
     }
 
     fn note_record(&mut self, record: Record) -> Result<(), Breach> {
