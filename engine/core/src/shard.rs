@@ -114,9 +114,8 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
     /// Looks `key` up, whose hash is `hash`, and notes the hit or the miss.
     #[inline]
     pub fn get(&mut self, hash: u64, key: &K, access: Access) -> Option<&V> {
-        if self.seat.is_taken() {
-            self.empty_full_window();
-        } else {
+        self.empty_full_window();
+        if !self.seat.is_taken() {
             self.counters.fallback_requests += 1;
         }
         let Some(slot) = self.residents.find(hash, key) else {
@@ -142,6 +141,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
         weight: u32,
         access: Access,
     ) -> Inserted {
+        self.empty_full_window();
         let weight = weight.max(1);
         let resident = self.residents.find(hash, &key);
         if u64::from(weight) > self.capacity {
@@ -160,8 +160,8 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
         self.counters.inserts += 1;
         let slot = self.residents.insert(hash, (key, value), weight, self.tick);
         if self.seat.needs_slots(slot) {
-            self.empty_full_window();
             self.seat.announce_slots(slot);
+            self.empty_full_window();
         }
         self.note(record(Kind::Insert, slot, (hash, weight), access));
         self.make_room(slot);
@@ -170,12 +170,16 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
 
     /// Removes `key`, whose hash is `hash`, and returns its entry.
     pub fn remove(&mut self, hash: u64, key: &K, access: Access) -> Option<(K, V)> {
+        self.empty_full_window();
         let slot = self.residents.find(hash, key)?;
         let weight = self.residents.weight_of(slot);
         let entry = self.residents.remove(slot);
         self.note(record(Kind::Remove, slot, (hash, weight), access));
         if !self.seat.is_taken() {
             self.residents.release();
+        } else if self.seat.is_exact() {
+            // The slot is free for the next newcomer, as it would be with one call a request.
+            self.maintain(NO_SLOT);
         }
         entry
     }
@@ -267,18 +271,18 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
         }
     }
 
-    /// Writes a record, after the window was emptied if it had no place.
+    /// Writes a record. Every operation empties a full window before it looks anything up, so there
+    /// is a place, and what it found is still there.
     #[inline]
     fn note(&mut self, record: Record) {
         if self.seat.is_taken() {
-            self.empty_full_window();
             self.seat.note(record);
         }
     }
 
     #[inline]
     fn empty_full_window(&mut self) {
-        if self.seat.is_full() {
+        if self.seat.is_taken() && self.seat.is_full() {
             self.maintain(NO_SLOT);
         }
     }
