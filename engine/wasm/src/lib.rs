@@ -1,0 +1,43 @@
+//! The guest host: admits WebAssembly policies, runs them within bounds, and turns whatever they do
+//! wrong into a typed fault.
+//!
+//! The only crate that names wasmtime. A [`Runtime`] compiles and meters, [`Runtime::admit`] judges
+//! a module and gives a [`Verdict`], a [`PolicyModule`] makes [`WasmInstance`]s, and those are what
+//! the engine's seat knows as [`PolicyInstance`](ostler_core::PolicyInstance). This crate must not
+//! know caches, traces or any policy by name.
+//!
+//! ```
+//! use ostler_wasm::{Limits, LoadError, Metering, Runtime};
+//!
+//! let runtime = Runtime::try_new(Metering::fuel(), Limits::default()).unwrap();
+//! let admission = runtime.admit(b"not a module");
+//! assert!(!admission.verdict.admitted());
+//! assert!(matches!(admission.module, Err(LoadError::Malformed { .. })));
+//! ```
+
+mod admission;
+mod host;
+mod instance;
+mod limits;
+mod load_error;
+mod log;
+pub mod manifest;
+mod memory;
+mod meter;
+mod module;
+mod native_stack;
+mod runtime;
+mod survey;
+mod ticker;
+mod verdict;
+mod work;
+
+pub use instance::WasmInstance;
+pub use limits::{Limits, ManifestLimits};
+pub use load_error::LoadError;
+pub use log::TakenLog;
+pub use manifest::Manifest;
+pub use meter::Metering;
+pub use module::{ModuleId, PolicyModule};
+pub use runtime::{Admission, Runtime, RuntimeError};
+pub use verdict::{Outcome, STEPS, Verdict, VerdictStep};

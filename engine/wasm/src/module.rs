@@ -1,0 +1,121 @@
+//! A module that was admitted: compiled once, shared by all its instances.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ostler_abi::Setup;
+use ostler_core::PolicyFault;
+use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
+use wasmtime::InstancePre;
+
+use crate::host::HostState;
+use crate::instance::WasmInstance;
+use crate::manifest::Manifest;
+use crate::runtime::Runtime;
+
+/// Identity of a module: the SHA-256 of its bytes. Shown as `sha256:` and 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModuleId([u8; 32]);
+
+impl ModuleId {
+    /// The identity of these bytes. Cost: about a millisecond for a module of 512 KiB.
+    #[must_use]
+    pub fn of(module: &[u8]) -> Self {
+        Self(Sha256::digest(module).into())
+    }
+
+    /// The digest.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ModuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ModuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for ModuleId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// An admitted module. Cloning shares the compiled code.
+#[derive(Clone)]
+pub struct PolicyModule {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    id: ModuleId,
+    manifest: Manifest,
+    pre: InstancePre<HostState>,
+    runtime: Runtime,
+}
+
+impl PolicyModule {
+    pub(crate) fn new(
+        id: ModuleId,
+        manifest: Manifest,
+        pre: InstancePre<HostState>,
+        runtime: Runtime,
+    ) -> Self {
+        Self { shared: Arc::new(Shared { id, manifest, pre, runtime }) }
+    }
+
+    /// Identity of the module.
+    #[must_use]
+    pub fn id(&self) -> ModuleId {
+        self.shared.id
+    }
+
+    /// What the policy says about itself.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.shared.manifest
+    }
+
+    /// The runtime that compiled it; its instances are metered as that says.
+    #[must_use]
+    pub fn runtime(&self) -> &Runtime {
+        &self.shared.runtime
+    }
+
+    pub(crate) fn pre(&self) -> &InstancePre<HostState> {
+        &self.shared.pre
+    }
+
+    /// Makes an instance: instantiates (running `start`), checks the layout, writes the parameters
+    /// and calls `ostler_init`, all metered.
+    ///
+    /// `params` is what [`Manifest::params`] returned. Cost: some tens of microseconds and 4 GiB of
+    /// address space, beside what the guest does.
+    ///
+    /// # Errors
+    ///
+    /// A [`PolicyFault`] for whatever the guest did wrong on the way, [`PolicyFault::Refused`] where
+    /// `ostler_init` returned non-zero.
+    pub fn instantiate(&self, setup: Setup, params: &str) -> Result<WasmInstance, PolicyFault> {
+        WasmInstance::try_new(self, setup, params)
+    }
+}
+
+impl fmt::Debug for PolicyModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicyModule")
+            .field("id", &self.shared.id)
+            .field("name", &self.shared.manifest.name())
+            .finish_non_exhaustive()
+    }
+}

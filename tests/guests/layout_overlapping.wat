@@ -1,0 +1,14 @@
+;; expect: fault bad_layout
+;; Its victims lie within its event window.
+(module
+  (@custom "ostler.policy" "{\"abi\":1,\"name\":\"layout-overlapping\",\"version\":\"1.0.0\",\"kinds\":[\"eviction\"],\"features\":[],"
+    "\"events\":[\"hit\"],\"params\":[],\"bytes_per_slot\":16,\"base_bytes\":131072}")
+  (memory (export "memory") 1)
+  (data (i32.const 64)
+    "\20\00\00\00" "\01\00\00\00"
+    "\00\04\00\00" "\40\00\00\00"
+    "\00\08\00\00" "\40\00\00\00"
+    "\00\12\00\00" "\00\02\00\00")
+  (func (export "ostler_layout") (result i32) (i32.const 64))
+  (func (export "ostler_init") (param i64 i32 i64) (result i32) (i32.const 0))
+  (func (export "ostler_step") (param i32) (result i32) (i32.const 0)))
