@@ -1,0 +1,61 @@
+//! The built-in policies: each one as its module and compiled in.
+
+use ostler_abi::NativePolicy;
+
+/// A policy that comes with the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Builtin {
+    /// Its name, as in its manifest.
+    pub name: &'static str,
+    /// The module, as committed under `policies/artifacts`.
+    pub module: &'static [u8],
+    /// The same source compiled in.
+    pub native: NativePolicy,
+}
+
+#[cfg(feature = "builtin")]
+macro_rules! builtins {
+    ($($name:literal => $native:path),* $(,)?) => {
+        /// Every built-in policy, by name.
+        pub const BUILTINS: [Builtin; 16] = [$(
+            Builtin {
+                name: $name,
+                module: include_bytes!(concat!(
+                    env!("CARGO_MANIFEST_DIR"), "/../../policies/artifacts/", $name, ".wasm"
+                )),
+                native: $native,
+            },
+        )*];
+    };
+}
+
+/// Every built-in policy: none, since the feature `builtin` is off.
+#[cfg(not(feature = "builtin"))]
+pub const BUILTINS: [Builtin; 0] = [];
+
+#[cfg(feature = "builtin")]
+builtins! {
+    "arc" => ostler_arc::NATIVE,
+    "clock" => ostler_clock::NATIVE,
+    "fifo" => ostler_fifo::NATIVE,
+    "gdsf" => ostler_gdsf::NATIVE,
+    "hyperbolic" => ostler_hyperbolic::NATIVE,
+    "lecar" => ostler_lecar::NATIVE,
+    "lfu" => ostler_lfu::NATIVE,
+    "lhd" => ostler_lhd::NATIVE,
+    "lirs" => ostler_lirs::NATIVE,
+    "lru" => ostler_lru::NATIVE,
+    "qdlp" => ostler_qdlp::NATIVE,
+    "s3fifo" => ostler_s3fifo::NATIVE,
+    "sieve" => ostler_sieve::NATIVE,
+    "slru" => ostler_slru::NATIVE,
+    "twoq" => ostler_twoq::NATIVE,
+    "wtinylfu" => ostler_wtinylfu::NATIVE,
+}
+
+/// The built-in policy with this name.
+#[must_use]
+pub fn builtin(name: &str) -> Option<&'static Builtin> {
+    const ALL: &[Builtin] = &BUILTINS;
+    ALL.iter().find(|builtin| builtin.name == name)
+}
