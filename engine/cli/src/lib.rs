@@ -1,0 +1,130 @@
+//! The command line of Ostler.
+//!
+//! It owns argument parsing, exit statuses and how results are printed; every subcommand is a module.
+//! It must not decide anything about caches or policies: that is what the crates below it are for.
+//! It is a library so that tests run commands in their own process, with the streams they choose.
+
+mod policy;
+mod replay;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use clap::{Parser, Subcommand};
+
+/// Exit status: the command did what it was asked.
+pub const EXIT_DONE: u8 = 0;
+/// Exit status: the command failed; one line on the error stream says why and what to do.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit status: the arguments make no sense.
+pub const EXIT_USAGE: u8 = 2;
+
+/// A cache engine whose eviction policies are sandboxed WebAssembly modules.
+#[derive(Debug, Parser)]
+#[command(name = "ostler", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Replay(replay::Args),
+    /// Write, build and check eviction policies.
+    #[command(subcommand)]
+    Policy(policy::Command),
+}
+
+/// Runs one command line, `args[0]` being the program's name, and returns the exit status.
+///
+/// Results go to `out`, errors and progress to `err`; compilers that a command starts write to the
+/// process's own error stream. A reader that closes `out` early is no error.
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(usage) => return print_usage(&usage, out, err),
+    };
+    let outcome = match cli.command {
+        Command::Replay(args) => replay::run(args, out),
+        Command::Policy(command) => policy::run(command, out),
+    };
+    match outcome {
+        Ok(status) => status,
+        Err(error) if is_closed_pipe(&error) => EXIT_DONE,
+        Err(error) => {
+            // Nothing is left to do where even this cannot be written.
+            let _ = writeln!(err, "error: {error:#}");
+            EXIT_FAILED
+        }
+    }
+}
+
+/// Help and version are asked for and go to `out`; mistakes go to `err`.
+fn print_usage(usage: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    if usage.use_stderr() {
+        // Nothing is left to do where even this cannot be written.
+        let _ = write!(err, "{}", usage.render());
+        return EXIT_USAGE;
+    }
+    let _ = write!(out, "{}", usage.render());
+    EXIT_DONE
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let io_error = error.root_cause().downcast_ref::<io::Error>();
+    io_error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ostler(args: &[&str]) -> (u8, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let args = ["ostler"].iter().chain(args).map(OsString::from);
+        let status = run(args, &mut out, &mut err);
+        (status, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn statuses_and_streams() {
+        let (status, out, err) = ostler(&["--help"]);
+        assert_eq!((status, err.as_str()), (EXIT_DONE, ""));
+        assert!(out.contains("policy"), "{out}");
+        for args in [&["polish"][..], &["policy", "new"], &["policy", "pack", "a.wasm"]] {
+            let (status, out, err) = ostler(args);
+            assert_eq!((status, out.as_str()), (EXIT_USAGE, ""), "{args:?}");
+            assert!(err.starts_with("error: "), "{err}");
+        }
+        let (status, out, err) = ostler(&["policy", "new", "Bad Name"]);
+        assert_eq!((status, out.as_str(), err.lines().count()), (EXIT_FAILED, "", 1));
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_error() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let args = ["ostler", "policy", "new", "mine", "--lang", "c", "--dir"];
+        let args = args.iter().map(OsString::from).chain([dir.path().into()]);
+        let mut err = Vec::new();
+        assert_eq!(run(args, &mut Closed, &mut err), EXIT_DONE);
+        assert!(err.is_empty());
+    }
+}
