@@ -1,0 +1,10 @@
+//! Behaviour tests, one binary, a module per subject.
+#![forbid(unsafe_code)]
+
+mod author;
+mod hostile;
+mod invariants;
+mod policies;
+mod replay;
+mod tidy;
+mod twins;

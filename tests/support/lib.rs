@@ -1,0 +1,30 @@
+//! What the tests share: scripted policies, shards that read like tables, workloads, the checkout.
+//!
+//! It owns no assertion about the product. Everything in here uses public interfaces only.
+#![forbid(unsafe_code)]
+
+mod builtins;
+mod checkout;
+mod cli;
+mod fifo;
+mod guests;
+mod mock;
+mod model;
+mod policy;
+mod runner;
+mod shard;
+mod workloads;
+
+pub use builtins::{extreme_params, manifest_of, module_of};
+pub use checkout::{files, relative, root};
+pub use cli::{Ran, ostler, ostler_line};
+pub use fifo::Fifo;
+pub use guests::{Expect, Guest, guests};
+pub use mock::{Answer, Mock, Told};
+pub use model::{Model, Operation};
+pub use ostler::{BUILTINS, Builtin};
+pub use ostler_abi::Setup;
+pub use policy::{Tested, runtime};
+pub use runner::{cases, check};
+pub use shard::{HITS, Keys, NO_HITS, TestShard};
+pub use workloads::{TestWorkload, WORKLOADS};
