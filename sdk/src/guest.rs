@@ -66,11 +66,11 @@ impl<P: Policy> Guest<P> {
         state.layout = Layout {
             len: LAYOUT_BYTES,
             abi: ABI_VERSION,
-            events_ptr: state.events.as_ptr().addr() as u32,
+            events_ptr: state.events.as_mut_ptr().expose_provenance() as u32,
             events_cap: EVENTS_CAP as u32,
-            victims_ptr: state.victims.as_ptr().addr() as u32,
+            victims_ptr: state.victims.as_mut_ptr().expose_provenance() as u32,
             victims_cap: VICTIMS_CAP as u32,
-            io_ptr: state.io.as_ptr().addr() as u32,
+            io_ptr: state.io.as_mut_ptr().expose_provenance() as u32,
             io_cap: IO_CAP as u32,
         };
         &raw const state.layout

@@ -133,11 +133,7 @@ fn mistakes_are_told_in_one_line() {
     std::fs::write(&text, "not wasm").expect("writable");
     let missing = dir.path().join("missing.wasm");
     let rows: [(&[OsString], u8, &str); 5] = [
-        (
-            &["policy".into(), "new".into(), "Not A Name".into()],
-            EXIT_FAILED,
-            "no name for a policy",
-        ),
+        (&["policy".into(), "new".into(), "Not A Name".into()], EXIT_USAGE, "no name for a policy"),
         (
             &["policy".into(), "build".into(), dir.path().into()],
             EXIT_FAILED,

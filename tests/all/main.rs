@@ -5,6 +5,7 @@ mod author;
 mod hostile;
 mod invariants;
 mod policies;
+mod regressions;
 mod replay;
 mod tidy;
 mod twins;

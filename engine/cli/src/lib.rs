@@ -58,9 +58,26 @@ pub fn run(
         Err(error) => {
             // Nothing is left to do where even this cannot be written.
             let _ = writeln!(err, "error: {error:#}");
-            EXIT_FAILED
+            if error.is::<Usage>() { EXIT_USAGE } else { EXIT_FAILED }
         }
     }
+}
+
+/// An argument that makes no sense, found only once others were looked at.
+#[derive(Debug)]
+struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Fails a command because of its arguments: exit status 2.
+pub(crate) fn usage(reason: impl std::fmt::Display) -> anyhow::Error {
+    Usage(reason.to_string()).into()
 }
 
 /// Help and version are asked for and go to `out`; mistakes go to `err`.
@@ -106,6 +123,8 @@ mod tests {
             assert!(err.starts_with("error: "), "{err}");
         }
         let (status, out, err) = ostler(&["policy", "new", "Bad Name"]);
+        assert_eq!((status, out.as_str(), err.lines().count()), (EXIT_USAGE, "", 1));
+        let (status, out, err) = ostler(&["policy", "check", "/nowhere/a.wasm"]);
         assert_eq!((status, out.as_str(), err.lines().count()), (EXIT_FAILED, "", 1));
     }
 

@@ -11,17 +11,21 @@ mod table;
 use std::io::Write;
 use std::num::NonZeroUsize;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args as ClapArgs, ValueEnum};
 use ostler::PolicySpec;
 use ostler_core::Batch;
 use ostler_replay::{CapacitySpec, DEFAULT_WORKLOAD, RunReport, TraceSource, WeightMode};
 
+use crate::usage;
 use plan::{Contender, Plan};
 use progress::Progress;
 
 /// Capacities that are replayed where none is given.
 const DEFAULT_CAPACITIES: [&str; 2] = ["1%", "10%"];
+
+const BELADY_USAGE: &str =
+    "belady is the optimum for equal weights and one shard: add --objects, leave --shards";
 
 /// Replay traces under policies and print what each would have missed.
 ///
@@ -44,11 +48,12 @@ pub(crate) struct Args {
     /// Shards; keys are dealt by hash.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     shards: u32,
-    /// Hand records over N at a time instead of exactly; the cache overshoots meanwhile.
+    /// Hand records over N at a time instead of exactly; the cache overshoots meanwhile. At most
+    /// what the policy's event window holds: 256 for everything written with the SDK.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     batch: Option<u32>,
     /// Seed of everything random in policies and fallback.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Runs at the same time; by default one a core. Use 1 where times matter.
     #[arg(long)]
@@ -119,11 +124,11 @@ fn contenders(args: &Args) -> Result<Vec<Contender>> {
         .map(|text| {
             if text == belady::NAME {
                 if !args.objects || args.shards != 1 {
-                    bail!("belady is the optimum for equal weights and one shard: add --objects");
+                    return Err(usage(BELADY_USAGE));
                 }
                 return Ok(Contender::Belady);
             }
-            let spec: PolicySpec = text.parse()?;
+            let spec: PolicySpec = text.parse().map_err(usage)?;
             Contender::open(&host, &spec)
         })
         .collect()

@@ -15,7 +15,8 @@ pub(crate) struct Guard {
     weights: Vec<u32>,
     weight: u64,
     capacity: u64,
-    evict_ahead_max: u64,
+    /// None stands for a 64th of the capacity.
+    evict_ahead_max: Option<u64>,
     /// Slots whose remove or expire record is in the batch under way: naming one is stale, no fault.
     departed: Vec<u32>,
     /// Weight that left the view in this batch by no choice of the policy.
@@ -37,7 +38,7 @@ impl Guard {
             weights: Vec::new(),
             weight: 0,
             capacity,
-            evict_ahead_max: evict_ahead_max.unwrap_or(capacity / 64),
+            evict_ahead_max,
             departed: Vec::new(),
             departed_weight: 0,
             last_victim_weight: 0,
@@ -73,12 +74,7 @@ impl Guard {
                     self.departed_weight += u64::from(weight);
                 }
             }
-            Some(Kind::Capacity) => {
-                if self.evict_ahead_max == self.capacity / 64 {
-                    self.evict_ahead_max = record.key_hash / 64;
-                }
-                self.capacity = record.key_hash;
-            }
+            Some(Kind::Capacity) => self.capacity = record.key_hash,
             Some(Kind::Reset) => {
                 self.weights.fill(0);
                 self.weight = 0;
@@ -137,7 +133,8 @@ impl Guard {
             return Err(PolicyFault::OverBudget { weight: self.weight, capacity: self.capacity });
         }
         if last_victim_weight != 0 {
-            let ahead = u64::from(last_victim_weight).max(self.evict_ahead_max) + departed_weight;
+            let ahead = self.evict_ahead_max.unwrap_or(self.capacity / 64);
+            let ahead = ahead.max(u64::from(last_victim_weight)).saturating_add(departed_weight);
             let floor = self.capacity.saturating_sub(ahead);
             if self.weight < floor {
                 return Err(PolicyFault::OverEviction { weight: self.weight, floor });
@@ -229,6 +226,18 @@ mod tests {
         let mut last_was_big = guard(1000, &[400, 400, 200, 5]);
         accept(&mut last_was_big, &[3, 0]).unwrap();
         assert_eq!(last_was_big.judge(), Ok(()));
+    }
+
+    #[test]
+    fn the_rule_against_over_eviction_can_be_switched_off() {
+        let mut guard = Guard::new(10, Some(u64::MAX));
+        guard.grow(4);
+        for slot in 0..4 {
+            guard.delivered(&Record { weight: 2, ..Record::new(Kind::Insert, slot) });
+        }
+        accept(&mut guard, &[0, 1, 2]).unwrap();
+        guard.delivered(&Record::new(Kind::Remove, 3));
+        assert_eq!(guard.judge(), Ok(()));
     }
 
     #[test]

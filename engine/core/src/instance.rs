@@ -1,5 +1,8 @@
 //! The core's side of the seam: a policy instance it can feed and ask, native or sandboxed.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use ostler_abi::{InitRefused, NativePolicy, Record, Setup};
 
 use crate::fault::PolicyFault;
@@ -50,6 +53,14 @@ pub struct NativeInstance {
     victims: Vec<u32>,
 }
 
+/// What a panicking policy said.
+#[cold]
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panic: {}", text.unwrap_or("no message"))
+}
+
 /// Length of a native policy's event window and victim buffer; equals what the SDK's guests publish.
 const NATIVE_WINDOW_LEN: usize = 256;
 
@@ -76,7 +87,11 @@ impl PolicyInstance for NativeInstance {
 
     #[inline]
     fn step(&mut self, n: usize) -> Result<Victims<'_>, PolicyFault> {
-        let count = self.step.step(&self.events[..n], &mut self.victims);
+        let (step, events) = (&mut self.step, &self.events[..n]);
+        let victims = &mut self.victims;
+        // A fault drops the instance, so nothing that a panic left half done is seen again.
+        let count = catch_unwind(AssertUnwindSafe(|| step.step(events, victims)))
+            .map_err(|panic| PolicyFault::Trap { reason: panic_text(panic.as_ref()) })?;
         assert!(count <= self.victims.len(), "a native policy cannot return more than fits");
         Ok(Victims { slots: &self.victims[..count], more: count == self.victims.len() })
     }

@@ -153,10 +153,10 @@ impl Seat {
         self.batch == Batch::Exact
     }
 
-    /// True where records wait.
+    /// How many records wait.
     #[inline]
-    pub(crate) fn has_pending(&self) -> bool {
-        self.pending > 0
+    pub(crate) fn pending(&self) -> usize {
+        self.pending
     }
 
     /// Calls the policy with what is pending, or with nothing for the rest of its answer. Appends

@@ -1,8 +1,8 @@
 //! One shard: residents, the seat, and the maintenance between them.
 //!
 //! Ownership: the shard owns its entries, its seat and its fallback; a caller holds the shard
-//! exclusively for one operation. Victims leave into a list that the caller drains, so that user
-//! values never drop in here.
+//! exclusively for one operation. Victims leave into a list that the caller drains, so their values
+//! do not drop in here; a value that is overwritten or refused still does.
 //!
 //! Budget of a hit: one hash (the caller's), one probe, one key compare, one word store, one record.
 
@@ -195,7 +195,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
 
     /// Hands everything that waits to the policy and applies its answer.
     pub fn flush(&mut self) {
-        if self.seat.has_pending() {
+        if self.seat.pending() > 0 {
             self.maintain(NO_SLOT);
         }
     }
@@ -261,7 +261,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
     pub fn validate(&self) {
         self.residents.validate();
         self.seat.guard().validate();
-        if self.seat.is_taken() && !self.seat.has_pending() {
+        if self.seat.is_taken() && self.seat.pending() == 0 {
             assert_eq!(self.seat.guard().weight(), self.residents.weight(), "the view is current");
             assert!(self.weight() <= self.capacity, "the capacity is kept");
             for slot in 0..self.residents.slots() {
@@ -312,8 +312,9 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
 
     #[inline]
     fn consult(&mut self, newcomer: u32) -> Result<(), PolicyFault> {
-        // Every full answer evicts at least one entry or is a fault, so this ends.
-        let calls_max = self.residents.len() as u64 + 2;
+        // Every victim of a full answer is a resident, or was one until this batch removed it, or is a
+        // fault; so this ends.
+        let calls_max = (self.residents.len() + self.seat.pending()) as u64 + 2;
         let mut calls = 0;
         loop {
             let answer = self.seat.call(&mut self.accepted, &mut self.counters);

@@ -6,6 +6,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// Largest capacity: `ostler_init` takes it as a signed 64-bit number.
+const CAPACITY_MAX: u64 = i64::MAX.unsigned_abs();
+
 use thiserror::Error;
 
 use crate::error::{TraceError, shown};
@@ -116,6 +119,12 @@ pub enum CapacityError {
         /// The argument as given.
         text: String,
     },
+    /// More than a policy can be told.
+    #[error("capacity {text}: at most {CAPACITY_MAX} (2^63 - 1)")]
+    TooLarge {
+        /// The argument as given.
+        text: String,
+    },
 }
 
 impl CapacitySpec {
@@ -123,18 +132,21 @@ impl CapacitySpec {
     ///
     /// # Errors
     ///
-    /// [`CapacityError::SizeOfObjects`] if a size in bytes meets a cache that counts objects.
+    /// [`CapacityError::SizeOfObjects`] if a size in bytes meets a cache that counts objects,
+    /// [`CapacityError::TooLarge`] above 2^63 − 1, the most that the policy contract has.
     pub fn resolve(&self, footprint: &Footprint, unit: CapacityUnit) -> Result<u64, CapacityError> {
-        match (self.amount, unit) {
-            (Amount::Count(count), _) | (Amount::Bytes(count), CapacityUnit::Bytes) => Ok(count),
+        let capacity = match (self.amount, unit) {
+            (Amount::Count(count), _) | (Amount::Bytes(count), CapacityUnit::Bytes) => count,
             (Amount::Bytes(_), CapacityUnit::Objects) => {
-                Err(CapacityError::SizeOfObjects { text: self.text.clone() })
+                return Err(CapacityError::SizeOfObjects { text: self.text.clone() });
             }
-            (Amount::Share(parts), CapacityUnit::Objects) => {
-                Ok(share(footprint.unique_objects, parts))
-            }
-            (Amount::Share(parts), CapacityUnit::Bytes) => Ok(share(footprint.unique_bytes, parts)),
+            (Amount::Share(parts), CapacityUnit::Objects) => share(footprint.unique_objects, parts),
+            (Amount::Share(parts), CapacityUnit::Bytes) => share(footprint.unique_bytes, parts),
+        };
+        if capacity > CAPACITY_MAX {
+            return Err(CapacityError::TooLarge { text: self.text.clone() });
         }
+        Ok(capacity)
     }
 
     /// Whether [`resolve`](Self::resolve) looks at the footprint at all.
@@ -246,13 +258,17 @@ mod tests {
     fn a_share_of_everything_there_can_be_does_not_overflow() {
         let huge = Footprint { requests: 1, unique_objects: u64::MAX, unique_bytes: u64::MAX };
         for (text, expected) in [
-            ("100%", u64::MAX),
-            ("50%", u64::MAX / 2),
-            ("18446744073%", u64::MAX),
-            ("0.000000001%", 184_467_440),
+            ("100%", None),
+            ("50%", Some(u64::MAX / 2)),
+            ("18446744073%", None),
+            ("0.000000001%", Some(184_467_440)),
+            ("9223372036854775807", Some(CAPACITY_MAX)),
+            ("9223372036854775808", None),
         ] {
             let spec: CapacitySpec = text.parse().unwrap();
-            assert_eq!(spec.resolve(&huge, CapacityUnit::Bytes), Ok(expected), "{text}");
+            let resolved = spec.resolve(&huge, CapacityUnit::Bytes);
+            let too_large = CapacityError::TooLarge { text: text.to_owned() };
+            assert_eq!(resolved, expected.ok_or(too_large), "{text}");
         }
     }
 
@@ -261,7 +277,7 @@ mod tests {
         for (text, bytes) in [
             ("0", 0),
             ("100", 100),
-            ("18446744073709551615", u64::MAX),
+            ("9223372036854775807", CAPACITY_MAX),
             ("100B", 100),
             ("64KiB", 65_536),
             ("64 kib", 65_536),

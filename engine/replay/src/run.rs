@@ -68,7 +68,8 @@ pub struct RunOutcome {
     pub hits: u64,
     /// Requests that did not.
     pub misses: u64,
-    /// Newcomers not kept: heavier than the capacity, or given up in the step that brought them in.
+    /// Newcomers not kept: heavier than the capacity, or (in exact batches, where that can be told)
+    /// given up in the step that brought them in.
     pub rejected: u64,
     /// Sum of the requests' weights.
     pub weight_requested: u64,
@@ -78,7 +79,8 @@ pub struct RunOutcome {
     pub victims_digest: VictimsDigest,
     /// Policy faults: at most one a shard.
     pub faults: u64,
-    /// The first fault and the index of the request that it happened at, from 0.
+    /// The first fault and the index of the request that it happened at, from 0; the number of
+    /// requests where it happened when the last batch was handed over at the end.
     pub first_fault: Option<(u64, PolicyFault)>,
     /// Requests served while the fallback was in charge.
     pub fallback_requests: u64,
@@ -166,13 +168,13 @@ impl Run {
         for index in 0..self.shards.len() {
             self.shards[index].flush();
             self.digest_evictions(index);
+            self.note_fault(index, self.outcome.requests);
         }
         self.outcome.elapsed += start.elapsed();
         for shard in &self.shards {
             let counters = shard.counters();
             self.outcome.faults += counters.faults;
             self.outcome.rejected += counters.rejections;
-            self.outcome.fallback_requests += counters.fallback_requests;
             if let Some(instance) = shard.instance() {
                 self.outcome.guest_memory_bytes += instance.memory_bytes();
                 self.outcome.guest_time += Duration::from_nanos(instance.guest_ns());
@@ -190,6 +192,7 @@ impl Run {
         let hash = hash_u64(request.key, 0);
         let index = self.shard_of(hash);
         let shard = &mut self.shards[index];
+        self.outcome.fallback_requests += u64::from(shard.instance().is_none());
         let access = access_of(request);
         if request.operation() == Operation::Set {
             let resident = shard.weight_of(hash, &request.key);

@@ -55,8 +55,8 @@ impl WasmInstance {
             0 => {}
             code => return Err(PolicyFault::Refused { code }),
         }
-        let bytes = memory.data_mut(&mut sandbox.store);
-        let window = Window::new(regions.events.of_mut(bytes));
+        let window = Window::new(memory, &sandbox.store, regions.events);
+        let bytes = memory.data(&sandbox.store);
         let victims_cap = slots(regions.victims.of(bytes)).len();
         Ok(Self {
             sandbox,

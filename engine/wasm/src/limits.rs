@@ -47,7 +47,7 @@ pub struct Limits {
     /// Most values that the blocks of a function take and leave. The compiler's memory is quadratic
     /// in it. Default 1,024.
     pub carried_max: usize,
-    /// Most estimated work to compile the module, in units of about a microsecond. Default 1,000,000.
+    /// Most estimated work to compile the module, in units of about a microsecond. Default 750,000.
     pub compile_work_max: u64,
     /// Most types, of globals, of data segments, of element segments, and of exports. Default 1,000.
     pub items_max: usize,
@@ -74,7 +74,7 @@ impl Default for Limits {
             loop_depth_max: 32,
             block_depth_max: 1_024,
             carried_max: 1_024,
-            compile_work_max: 1_000_000,
+            compile_work_max: 750_000,
             items_max: 1_000,
             tables_max: 4,
             table_elements_max: 10_000,

@@ -7,11 +7,11 @@
 use std::sync::atomic::AtomicPtr;
 
 use ostler_abi::{
-    ABI_VERSION, EVENTS_CAP_MAX, IO_CAP_MAX, IO_CAP_MIN, LAYOUT_BYTES, Layout, RECORD_BYTES,
-    Record, VICTIMS_CAP_MAX,
+    ABI_VERSION, EVENTS_CAP_MAX, EVENTS_CAP_MIN, IO_CAP_MAX, IO_CAP_MIN, LAYOUT_BYTES, Layout,
+    RECORD_BYTES, Record, VICTIMS_CAP_MAX,
 };
 use ostler_core::PolicyFault;
-use wasmtime::Store;
+use wasmtime::{Memory, Store};
 
 const _: () = assert!(cfg!(target_endian = "little"), "records are little endian in guest memory");
 const _: () = assert!(size_of::<usize>() >= 8, "a guest address fits, and so do 4 GiB");
@@ -67,7 +67,7 @@ impl Regions {
             name: "events",
             ptr: layout.events_ptr,
             cap: layout.events_cap,
-            cap_range: (1, EVENTS_CAP_MAX),
+            cap_range: (EVENTS_CAP_MIN, EVENTS_CAP_MAX),
             item_bytes: RECORD_BYTES,
             align: align_of::<Record>(),
         };
@@ -139,31 +139,29 @@ fn bad(reason: String) -> PolicyFault {
     PolicyFault::BadLayout { reason }
 }
 
-/// Guest bytes as event records. `bytes` is the events region: 8-aligned, whole records.
-#[inline]
-pub(crate) fn records_mut(bytes: &mut [u8]) -> &mut [Record] {
-    // SAFETY: `Record` is `repr(C)` and made of integers without padding (asserted in `ostler-abi`
-    // by its size), so every bit pattern is a valid record and every record is plain bytes.
-    let (before, records, after) = unsafe { bytes.align_to_mut::<Record>() };
-    debug_assert!(before.is_empty() && after.is_empty(), "`Regions` checked the alignment");
-    records
-}
-
 /// The event window of one instance: where its records lie in the host's address space.
 ///
 /// Found once. Deriving it again for every record, as a view on the memory's bytes, cost 1.3 ns a
 /// record, which is more than writing the record.
 pub(crate) struct Window {
+    memory: Memory,
+    start: usize,
     /// Atomic only so that an instance can move between threads; never shared.
     first: AtomicPtr<Record>,
     len: usize,
 }
 
 impl Window {
-    /// The window over `bytes`, the events region of a memory that does not move.
-    pub(crate) fn new(bytes: &mut [u8]) -> Self {
-        let records = records_mut(bytes);
-        Self { first: AtomicPtr::new(records.as_mut_ptr()), len: records.len() }
+    /// The window over the region `events`, checked, of a memory in `store`.
+    pub(crate) fn new<T: 'static>(memory: Memory, store: &Store<T>, events: Region) -> Self {
+        let len = events.of(memory.data(store)).len() / RECORD_BYTES;
+        // From the memory's own pointer, not from a borrow of its bytes, which would end.
+        let first = memory.data_ptr(store).wrapping_add(events.start).cast::<Record>();
+        assert!(
+            first.is_aligned(),
+            "`Regions` checked the alignment, and memories are page-aligned"
+        );
+        Self { memory, start: events.start, first: AtomicPtr::new(first), len }
     }
 
     /// How many records fit.
@@ -172,16 +170,25 @@ impl Window {
         self.len
     }
 
-    /// The records. `store` is the store that owns the memory; borrowing it keeps the memory alive
-    /// and the guest from running for as long as the records are in use.
+    /// The records. `store` must be the store that the window was made with; borrowing it keeps the
+    /// memory alive and the guest from running for as long as the records are in use.
     #[inline]
-    pub(crate) fn records<'a, T>(&'a mut self, store: &'a mut Store<T>) -> &'a mut [Record] {
-        let _ = store;
-        // SAFETY: `new` got `len` records at `first` from the memory's own bytes. The memory still
-        // has them there: it cannot move (`Config::memory_may_move(false)` in `runtime`), never
+    pub(crate) fn records<'a, T: 'static>(
+        &'a mut self,
+        store: &'a mut Store<T>,
+    ) -> &'a mut [Record] {
+        let first = *self.first.get_mut();
+        debug_assert_eq!(
+            self.memory.data_ptr(&*store).wrapping_add(self.start).cast::<Record>(),
+            first,
+            "the memory has not moved"
+        );
+        // SAFETY: `new` found `len` records at `first`, aligned and within the memory. They are still
+        // there: the memory cannot move (`Config::memory_may_move(false)` in `runtime`), never
         // shrinks, and lives as long as its store, which is borrowed. That borrow also excludes the
-        // guest and every other view, so these records are reached through this slice alone.
-        unsafe { std::slice::from_raw_parts_mut(*self.first.get_mut(), self.len) }
+        // guest and every other view, so these records are reached through this slice alone; and any
+        // bytes are valid records.
+        unsafe { std::slice::from_raw_parts_mut(first, self.len) }
     }
 }
 
@@ -240,7 +247,8 @@ mod tests {
             (2, 1028, "events_ptr 1028 is not a multiple of 8"),
             (2, 8192, "events end at 8704"),
             (2, u32::MAX - 7, "events end"),
-            (3, 0, "events_cap 0 is not within 1..4096"),
+            (3, 0, "events_cap 0 is not within 2..4096"),
+            (3, 1, "events_cap 1"),
             (3, 4097, "events_cap 4097"),
             (3, 33, "events and victims overlap"),
             (4, 2050, "victims_ptr 2050 is not a multiple of 4"),
@@ -270,10 +278,7 @@ mod tests {
         let mut bytes = bytes_of(&memory_with(GOOD, 64));
         let skip = bytes.as_ptr().align_offset(8);
         let record = Record { weight: 7, ..Record::new(ostler_abi::Kind::Insert, 3) };
-        let records = records_mut(&mut bytes[skip..skip + 64]);
-        assert_eq!(records.len(), 2);
-        records[1] = record;
-        assert_eq!(bytes[skip + 32..skip + 64], record.to_bytes());
+        bytes[skip + 32..skip + 64].copy_from_slice(&record.to_bytes());
         assert_eq!(slots(&bytes[skip + 48..skip + 56]), [3, 7]);
     }
 

@@ -4,8 +4,6 @@
 //! KiB, wherever that is; without this check a deep recursion on a small thread would run off its end
 //! and take the process with it.
 
-use std::cell::Cell;
-
 use ostler_core::PolicyFault;
 
 use crate::runtime::WASM_STACK_BYTES;
@@ -13,43 +11,24 @@ use crate::runtime::WASM_STACK_BYTES;
 /// Native stack that a call needs: the guest's own, and as much again for the host below it.
 const NEEDED_BYTES: usize = WASM_STACK_BYTES + (64 << 10);
 
-thread_local! {
-    /// Addresses between which a frame of this thread is known to have that much below it.
-    static KNOWN_GOOD: Cell<(usize, usize)> = const { Cell::new((usize::MAX, 0)) };
-}
-
-/// Requires [`NEEDED_BYTES`] of native stack below the caller. Cost: a nanosecond once the thread's
-/// bounds are known.
+/// Requires [`NEEDED_BYTES`] of native stack below the caller. Cost: two nanoseconds. Where the
+/// platform does not know the bounds of a stack, the call goes on.
 ///
 /// # Errors
 ///
 /// [`PolicyFault::Stack`] with what is left.
 #[inline]
 pub(crate) fn check() -> Result<(), PolicyFault> {
-    let marker = 0u8;
-    let here = (&raw const marker).addr();
-    let (lowest, highest) = KNOWN_GOOD.get();
-    if (lowest..=highest).contains(&here) { Ok(()) } else { check_and_note(here) }
+    match stacker::remaining_stack() {
+        Some(left) if left < NEEDED_BYTES => Err(too_small(left)),
+        Some(_) | None => Ok(()),
+    }
 }
 
-/// Asks for the bounds of the thread's stack. Where the platform does not know them, the call goes on.
 #[cold]
-fn check_and_note(here: usize) -> Result<(), PolicyFault> {
-    let Some(left) = stacker::remaining_stack() else {
-        return Ok(());
-    };
-    if left < NEEDED_BYTES {
-        return Err(PolicyFault::Stack {
-            reason: format!(
-                "the calling thread has {left} bytes left, a call needs {NEEDED_BYTES}"
-            ),
-        });
-    }
-    // A frame lower than this one, down to where exactly enough is left, is as good. Another stack of
-    // the same thread (one grown on the heap) lies outside and is asked for anew.
-    let lowest = here.saturating_sub(left - NEEDED_BYTES);
-    KNOWN_GOOD.set((lowest, here));
-    Ok(())
+fn too_small(left: usize) -> PolicyFault {
+    let reason = format!("the calling thread has {left} bytes left, a call needs {NEEDED_BYTES}");
+    PolicyFault::Stack { reason }
 }
 
 #[cfg(test)]

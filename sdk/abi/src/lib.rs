@@ -69,7 +69,7 @@ pub struct Layout {
     pub abi: u32,
     /// Address of the event records, a multiple of 8.
     pub events_ptr: u32,
-    /// How many records fit there, 1 to [`EVENTS_CAP_MAX`].
+    /// How many records fit there, [`EVENTS_CAP_MIN`] to [`EVENTS_CAP_MAX`].
     pub events_cap: u32,
     /// Address of the victims, `u32` slot numbers, a multiple of 4.
     pub victims_ptr: u32,
@@ -83,6 +83,8 @@ pub struct Layout {
 
 /// Size of the version 1 [`Layout`] in bytes.
 pub const LAYOUT_BYTES: u32 = 32;
+/// Smallest event window: an adopt and its hit are never in different batches.
+pub const EVENTS_CAP_MIN: u32 = 2;
 /// Largest number of event records a guest may ask the host to batch.
 pub const EVENTS_CAP_MAX: u32 = 4096;
 /// Largest number of victims a guest may return from one call.

@@ -240,7 +240,7 @@ impl<S: Subject> ReferenceCache<S> {
         let events = std::mem::take(&mut self.pending);
         let mut victims = [0; VICTIMS_CAP];
         let mut last_victim_weight = None;
-        let calls_max = self.view.len() / VICTIMS_CAP + 2;
+        let calls_max = (self.view.len() + self.departed.len()) / VICTIMS_CAP + 2;
         let mut batch: &[Record] = &events;
         for _ in 0..calls_max {
             let count = self.subject.step(batch, &mut victims).map_err(|fault| {

@@ -75,7 +75,7 @@ const C: Template = Template {
 
 /// Makes the folder and says what to do next.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
-    check_name(&args.name)?;
+    check_name(&args.name).map_err(crate::usage)?;
     let folder = args.dir.join(&args.name);
     let files = match args.lang {
         Lang::Rust => rust_files(&args.name, &sdk_path(args)?)?,

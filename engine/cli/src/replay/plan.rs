@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use anyhow::Result;
-use ostler::{Host, Policy, PolicySpec};
+use ostler::{Host, OpenError, Policy, PolicySpec};
 use ostler_abi::Setup;
 use ostler_core::{Batch, PolicyFault, PolicyInstance, Wants};
 use ostler_replay::{
@@ -14,6 +14,7 @@ use ostler_replay::{
 
 use super::belady;
 use super::progress::Progress;
+use crate::usage;
 
 /// Longest trace that is held in memory and shared by all runs; 24 bytes a request, so 1.2 GB. A
 /// longer one is read again by every run.
@@ -38,7 +39,10 @@ pub(crate) struct LoadedCandidate {
 impl Contender {
     /// Loads the policy that `spec` names.
     pub(crate) fn open(host: &Host, spec: &PolicySpec) -> Result<Self> {
-        let policy = host.open(spec)?;
+        let policy = host.open(spec).map_err(|error| match error {
+            OpenError::Unknown { .. } | OpenError::Params { .. } => usage(error),
+            _ => error.into(),
+        })?;
         Ok(Self::Policy(LoadedCandidate { label: spec.source.to_string(), policy }))
     }
 }
@@ -124,7 +128,7 @@ impl Plan {
         };
         let config = |spec: &CapacitySpec| -> Result<RunConfig> {
             Ok(RunConfig {
-                capacity: spec.resolve(&footprint, unit)?,
+                capacity: spec.resolve(&footprint, unit).map_err(usage)?,
                 weights: self.weights,
                 shards: self.shards,
                 seed: self.seed,
@@ -145,7 +149,7 @@ fn one(
     let advance = |requests| progress.advance(requests);
     match (contender, shared) {
         (Contender::Belady, Some(requests)) => {
-            let report = belady::play(&trace.name(), config, requests);
+            let report = belady::play(&trace.to_string(), config, requests);
             advance(requests.len() as u64);
             Ok(report)
         }
@@ -158,7 +162,7 @@ fn one(
                 None => run(candidate, *config, &mut trace.open()?, &advance)?,
             };
             let subject = RunSubject {
-                trace: &trace.name(),
+                trace: &trace.to_string(),
                 policy: candidate.label(),
                 params: candidate.params(),
             };

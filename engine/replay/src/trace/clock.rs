@@ -9,7 +9,7 @@ pub(crate) struct TraceClock {
 
 impl TraceClock {
     /// `time_ms` on the trace's clock, as time since the first request. A time before an earlier
-    /// one is taken as that one: policies may rely on time not going backwards.
+    /// one is taken as that one.
     #[inline]
     pub(crate) fn since_first(&mut self, time_ms: u64) -> u64 {
         let first_ms = *self.first_ms.get_or_insert(time_ms);
