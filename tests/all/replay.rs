@@ -6,7 +6,7 @@ use ostler_abi::Setup;
 use ostler_cli::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE};
 use ostler_core::{Batch, PolicyFault, PolicyInstance, Wants};
 use ostler_replay::{Candidate, Run, RunConfig, WeightMode};
-use ostler_tests::{BUILTINS, Ran, guests, ostler, ostler_line};
+use ostler_tests::{BUILTINS, Ran, guests, ostler, ostler_line, root};
 use serde_json::Value;
 
 /// The fields of a report, in order, as scripts rely on them.
@@ -367,4 +367,18 @@ fn a_fault_is_in_the_output_and_the_run_is_done() {
     let table = done(&line).out;
     assert!(table.contains("bad victim: slot"), "{table}");
     assert!(table.contains(&format!("served {} requests", fallback.unwrap_or(0))), "{table}");
+}
+
+#[test]
+fn what_a_policy_logs_stands_below_the_table() {
+    let dir = tempfile::tempdir().expect("a folder of our own");
+    let path = dir.path().join("log.wasm");
+    let text = std::fs::read_to_string(root().join("tests/guests/log_flood.wat"));
+    let module = wat::parse_str(text.expect("the guest is there")).expect("a valid guest");
+    std::fs::write(&path, module).expect("writable");
+    let path = path.to_str().expect("a path in UTF-8");
+    let ran = ostler(["replay", "--trace", "scan(n=50)", "--capacity", "5", "--policy", path]);
+    assert_eq!((ran.status, ran.err.as_str()), (EXIT_DONE, ""));
+    assert!(ran.out.contains("logged: are you still there?"), "{}", ran.out);
+    assert!(ran.out.contains("more lines were dropped)"), "{}", ran.out);
 }

@@ -28,6 +28,12 @@ pub trait PolicyInstance: Send {
     /// can raise its memory limit. Comes before the record.
     fn announce_slots(&mut self, _bound: u32) {}
 
+    /// Lines that the policy logged since the last call of this, oldest first; bounded by the
+    /// sandbox, and none for a native policy.
+    fn take_log(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Bytes of memory the policy holds in its sandbox; 0 for a native policy.
     fn memory_bytes(&self) -> u64;
 

@@ -46,6 +46,8 @@ pub(crate) struct Seat {
     batch_len_max: usize,
     slots_bound: u32,
     fault: Option<PolicyFault>,
+    /// What the policy had logged when it lost the seat.
+    last_log: Vec<String>,
 }
 
 /// Slots that the first bound is raised to at least.
@@ -78,6 +80,7 @@ impl Seat {
             batch_len_max,
             slots_bound: config.slots,
             fault,
+            last_log: Vec::new(),
         }
     }
 
@@ -207,9 +210,18 @@ impl Seat {
         self.vacate(Err(PolicyFault::BadVictim { reason }))
     }
 
+    /// Lines that the policy logged since the last call of this, the last ones before a fault too.
+    pub(crate) fn take_log(&mut self) -> Vec<String> {
+        match &mut self.instance {
+            Some(instance) => instance.take_log(),
+            None => std::mem::take(&mut self.last_log),
+        }
+    }
+
     /// Drops the instance and keeps the fault.
     #[cold]
     fn vacate<T>(&mut self, answer: Result<T, PolicyFault>) -> Result<T, PolicyFault> {
+        self.last_log = self.take_log();
         self.instance = None;
         self.pending = 0;
         self.fault = answer.as_ref().err().cloned();

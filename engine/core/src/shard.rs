@@ -233,6 +233,11 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
         self.seat.fault()
     }
 
+    /// Lines that the policy logged since the last call of this, the last ones before a fault too.
+    pub fn take_log(&mut self) -> Vec<String> {
+        self.seat.take_log()
+    }
+
     /// The instance in charge, none once the fallback is.
     pub fn instance(&self) -> Option<&dyn PolicyInstance> {
         self.seat.instance()

@@ -57,6 +57,9 @@ pub struct RunReport {
     pub ns_per_request: f64,
     /// Estimated nanoseconds inside the guest, a request.
     pub guest_ns_per_request: Option<f64>,
+    /// What the policy logged. For people: not part of the formats.
+    #[serde(skip)]
+    pub log: Vec<String>,
 }
 
 /// What a run was of.
@@ -100,6 +103,7 @@ impl RunReport {
             guest_memory_bytes: outcome.guest_memory_bytes,
             ns_per_request: outcome.elapsed.as_nanos() as f64 / requests,
             guest_ns_per_request: (guest_ns > 0.0).then_some(guest_ns / requests),
+            log: outcome.log.clone(),
         }
     }
 }

@@ -90,6 +90,8 @@ pub struct RunOutcome {
     pub elapsed: Duration,
     /// Time inside the guests, estimated from timing some of the calls; zero if not measured.
     pub guest_time: Duration,
+    /// What the policy logged, bounded by the sandbox; the end is kept where it lost the seat.
+    pub log: Vec<String>,
     /// Greatest weight that was resident after any request; at most the capacity in exact batches.
     pub weight_max: u64,
 }
@@ -171,7 +173,8 @@ impl Run {
             self.note_fault(index, self.outcome.requests);
         }
         self.outcome.elapsed += start.elapsed();
-        for shard in &self.shards {
+        for shard in &mut self.shards {
+            self.outcome.log.extend(shard.take_log());
             let counters = shard.counters();
             self.outcome.faults += counters.faults;
             self.outcome.rejected += counters.rejections;

@@ -136,6 +136,14 @@ impl PolicyInstance for WasmInstance {
         }
     }
 
+    fn take_log(&mut self) -> Vec<String> {
+        let TakenLog { mut lines, dropped } = WasmInstance::take_log(self);
+        if dropped > 0 {
+            lines.push(format!("({dropped} more lines were dropped)"));
+        }
+        lines
+    }
+
     fn memory_bytes(&self) -> u64 {
         self.memory.data_size(&self.sandbox.store) as u64
     }

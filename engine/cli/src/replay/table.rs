@@ -61,6 +61,11 @@ pub(crate) fn write(
             report.fallback_requests,
         )?;
     }
+    for report in reports {
+        for line in &report.log {
+            writeln!(out, "{} at {} logged: {line}", report.policy, report.capacity)?;
+        }
+    }
     Ok(())
 }
 
