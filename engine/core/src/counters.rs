@@ -23,6 +23,6 @@ pub struct Counters {
     pub calls: u64,
     /// Policy faults.
     pub faults: u64,
-    /// Requests served while the fallback was in charge.
+    /// Lookups served while the fallback was in charge. A store without a lookup is not counted.
     pub fallback_requests: u64,
 }
