@@ -20,7 +20,8 @@ pub struct Driver<P: Policy> {
     /// Events of a batch that wait because the victims' buffer was full; the first is the one that
     /// was being served. Never longer than one batch.
     rest: Vec<Record>,
-    /// The first event of `rest` was begun in an earlier call: it only waits for room.
+    /// The first event of `rest`, an insert or an update, was begun in an earlier call: it only waits
+    /// for room. Set where such an event pauses, cleared where it is served whole.
     begun: bool,
 }
 
@@ -71,6 +72,7 @@ impl<P: Policy> Driver<P> {
     fn serve_all(&mut self, events: &[Record], answer: &mut Answer<'_>) -> usize {
         let mut next = 0;
         while let Some(event) = events.get(next) {
+            debug_assert!(!self.begun || next == 0 && waits_for_room(event), "only a pause begins");
             if event.kind == Kind::Hit as u8 {
                 if self.budget.is_resident(event.slot) {
                     self.policy.hit(event, &self.budget);
@@ -103,7 +105,8 @@ impl<P: Policy> Driver<P> {
     fn serve(&mut self, event: &Record, last: Option<&Record>, answer: &mut Answer<'_>) -> Served {
         match event.kind() {
             Some(Kind::Insert) => return self.insert(&Record { weight: 1, ..*event }, answer),
-            Some(Kind::Update) if self.budget.is_resident(event.slot) => {
+            // A begun update goes on making room even where its own entry had to go meanwhile.
+            Some(Kind::Update) if self.begun || self.budget.is_resident(event.slot) => {
                 return self.update(event, answer);
             }
             Some(Kind::Remove | Kind::Expire) if self.budget.is_resident(event.slot) => {
@@ -215,6 +218,11 @@ impl<P: Policy> Driver<P> {
     }
 }
 
+/// True where `event` is of a kind that can be begun and paused.
+fn waits_for_room(event: &Record) -> bool {
+    event.kind == Kind::Insert as u8 || event.kind == Kind::Update as u8
+}
+
 /// True where `hit` is the second half of the pair that introduces an adopted entry.
 fn is_last_access(event: &Record, hit: &Record) -> bool {
     event.kind == Kind::Adopt as u8 && hit.kind == Kind::Hit as u8 && event.slot == hit.slot
@@ -267,5 +275,98 @@ impl<P: Policy> Step for Driver<P> {
             self.keep(&events[served..]);
         }
         answer.len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{InitRefused, Params};
+
+    /// First in, first out, by a queue of slots; admits nothing where it would have to evict.
+    struct Queue(Vec<u32>);
+
+    #[derive(Clone, Copy, Debug, Default)]
+    struct NoParams;
+
+    impl Params for NoParams {
+        fn set(&mut self, name: &str, _: &str) -> Result<(), InitRefused> {
+            crate::unknown_name(name, &[])
+        }
+    }
+
+    impl Policy for Queue {
+        type Params = NoParams;
+
+        fn new(_: &Setup, _: &NoParams) -> Self {
+            Self(Vec::new())
+        }
+        fn grow(&mut self, _: u32) {}
+        fn hit(&mut self, _: &Record, _: &Budget) {}
+        fn admit(&mut self, event: &Record, _: &Budget) -> bool {
+            event.class == 0
+        }
+        fn insert(&mut self, event: &Record, _: &Budget) {
+            self.0.push(event.slot);
+        }
+        fn victim(&mut self, _: &Budget) -> u32 {
+            self.0.remove(0)
+        }
+        fn remove(&mut self, slot: u32, _: &Budget) {
+            self.0.retain(|resident| *resident != slot);
+        }
+    }
+
+    fn event(kind: Kind, slot: u32, weight: u32) -> Record {
+        Record { weight, ..Record::new(kind, slot) }
+    }
+
+    fn driver(capacity: u64) -> Driver<Queue> {
+        Driver::new(Setup { capacity, slots: 16, seed: 0 }, NoParams)
+    }
+
+    /// The victims of `events`, at most `cap` a call, each call's in brackets, until one is not full.
+    fn answers(driver: &mut Driver<Queue>, events: &[Record], cap: usize) -> String {
+        let mut buffer = alloc::vec![0; cap];
+        let mut text = String::new();
+        let mut batch = events;
+        loop {
+            let len = driver.step(batch, &mut buffer);
+            text += &format!("{:?}", &buffer[..len]);
+            if len < cap {
+                return text;
+            }
+            batch = &[];
+        }
+    }
+
+    #[test]
+    fn a_paused_event_goes_on_in_the_next_call() {
+        use Kind::{Insert, Update};
+        let mut driver = driver(4);
+        let fill: Vec<Record> = (0..4).map(|slot| event(Insert, slot, 1)).collect();
+        assert_eq!(answers(&mut driver, &fill, 2), "[]");
+        // The newcomer needs three to go; the update after it, of an entry gone by then, is dropped.
+        let batch = [event(Insert, 4, 3), event(Update, 0, 1), event(Insert, 5, 1)];
+        assert_eq!(answers(&mut driver, &batch, 2), "[0, 1][2, 3][]");
+        assert_eq!((driver.budget().used(), driver.begun), (4, false));
+    }
+
+    #[test]
+    fn an_update_makes_room_though_its_own_entry_went() {
+        use Kind::{Adopt, Insert, Update};
+        let mut driver = driver(5);
+        // Adopted beyond the capacity, as where it shrank meanwhile.
+        let adopts: Vec<Record> = (0..4).map(|slot| event(Adopt, slot, 2)).collect();
+        assert_eq!(answers(&mut driver, &adopts, 1), "[]");
+        let mut refused = event(Insert, 4, 2);
+        refused.class = 1;
+        // Slot 0, overwritten, goes first and leaves 6; the newcomer after it is asked about anew.
+        let batch = [event(Update, 0, 3), refused, event(Insert, 5, 1)];
+        assert_eq!(answers(&mut driver, &batch, 1), "[0][1][4][]");
+        assert_eq!(
+            (driver.budget().used(), driver.budget().incoming(), driver.begun),
+            (5, 0, false)
+        );
     }
 }

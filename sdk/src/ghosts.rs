@@ -6,7 +6,8 @@
 //! Papers: Johnson and Shasha, "2Q", VLDB 1994; Megiddo and Modha, "ARC", FAST 2003.
 //! Bytes: 24 a ghost (12 the index, 8 the links, 4 the weight), allocated by chunks of 4,096 as
 //! they are needed, up to the limit and never returned. Cost: one look-up in [`HashIndex`] and a
-//! few stores an operation.
+//! few stores an operation. Where nothing but "is it there" is asked,
+//! [`GhostTable`](crate::GhostTable) does with a quarter of that, almost as exactly.
 //!
 //! The full hash is not kept, so a ghost can be recognised but not named, and two keys whose hashes
 //! fold to one tag share a ghost; [`HashIndex`] gives the probability. Number and weight are bounded

@@ -4,8 +4,8 @@
 //! to give up. [`Driver`] turns the engine's batches of records into those calls and keeps the
 //! budget; [`export!`] writes the module's exports and manifest. The rest are building blocks:
 //! arrays over slots that grow without copying ([`PerSlot`]), lists ([`Links`], [`List`]), ghosts
-//! ([`Ghosts`]), a frequency sketch ([`CountMin`]), a priority queue ([`SlotHeap`]) and seeded
-//! random numbers ([`Rng`]).
+//! ([`GhostTable`], small; [`Ghosts`], exact), a frequency sketch ([`CountMin`]), a priority queue
+//! ([`SlotHeap`]) and seeded random numbers ([`Rng`]).
 //!
 //! ```
 //! use ostler_policy::{Budget, Links, List, Policy, Record, Setup};
@@ -76,6 +76,7 @@ pub mod check;
 mod count_min;
 mod driver;
 mod export;
+mod ghost_table;
 mod ghosts;
 #[cfg(target_arch = "wasm32")]
 pub mod guest;
@@ -92,6 +93,7 @@ pub use bits::Bits;
 pub use budget::Budget;
 pub use count_min::CountMin;
 pub use driver::Driver;
+pub use ghost_table::GhostTable;
 pub use ghosts::Ghosts;
 pub use heap::SlotHeap;
 pub use index::HashIndex;

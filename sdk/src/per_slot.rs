@@ -12,19 +12,25 @@ use core::ops::{Index, IndexMut};
 /// Slots in a chunk: a power of two. 4,096 slots of 8 bytes are half a 64 KiB page of Wasm.
 pub const CHUNK_SLOTS: usize = 4096;
 
-const SHIFT: u32 = CHUNK_SLOTS.trailing_zeros();
-const MASK: usize = CHUNK_SLOTS - 1;
-
 /// One `T` for every slot below a bound, all `T::default()` at first.
 ///
-/// Indexing takes the slot as `u32` and panics at or above [`len`](Self::len): a policy that does so
-/// has broken its contract, and its call traps.
+/// A chunk has `CHUNK` slots, a power of two: fewer where `T` is large. Indexing takes the slot as
+/// `u32` and panics at or above [`len`](Self::len): a policy that does so has broken its contract,
+/// and its call traps.
 #[derive(Clone, Debug)]
-pub struct PerSlot<T> {
-    chunks: Vec<Box<[T; CHUNK_SLOTS]>>,
+pub struct PerSlot<T, const CHUNK: usize = CHUNK_SLOTS> {
+    chunks: Vec<Box<[T; CHUNK]>>,
 }
 
-impl<T: Copy + Default> PerSlot<T> {
+impl<T, const CHUNK: usize> PerSlot<T, CHUNK> {
+    const SHIFT: u32 = {
+        assert!(CHUNK.is_power_of_two(), "a slot's chunk is its high bits");
+        CHUNK.trailing_zeros()
+    };
+    const MASK: usize = CHUNK - 1;
+}
+
+impl<T: Copy + Default, const CHUNK: usize> PerSlot<T, CHUNK> {
     /// Values for `slots` slots, all default.
     #[must_use]
     pub fn new(slots: u32) -> Self {
@@ -34,16 +40,22 @@ impl<T: Copy + Default> PerSlot<T> {
     }
 
     /// Makes room for slots below `slots`. Never shrinks. O(new slots); nothing is copied but the
-    /// table of chunks (one pointer for 4,096 slots).
+    /// table of chunks (one pointer a chunk).
     pub fn grow(&mut self, slots: u32) {
-        let chunks = (slots as usize).div_ceil(CHUNK_SLOTS);
+        self.grow_with(slots, T::default());
+    }
+
+    /// As [`grow`](Self::grow), but the new values are `value`.
+    #[inline]
+    pub(crate) fn grow_with(&mut self, slots: u32, value: T) {
+        let chunks = (slots as usize).div_ceil(CHUNK);
         if chunks > self.chunks.len() {
             self.chunks.reserve_exact(chunks - self.chunks.len());
         }
         while self.chunks.len() < chunks {
-            let zeroed: Box<[T]> = alloc::vec![T::default(); CHUNK_SLOTS].into_boxed_slice();
-            let Ok(chunk) = zeroed.try_into() else {
-                unreachable!("a slice of CHUNK_SLOTS values is a chunk")
+            let filled: Box<[T]> = alloc::vec![value; CHUNK].into_boxed_slice();
+            let Ok(chunk) = filled.try_into() else {
+                unreachable!("a slice of CHUNK values is a chunk")
             };
             self.chunks.push(chunk);
         }
@@ -52,7 +64,7 @@ impl<T: Copy + Default> PerSlot<T> {
     /// Slots there is room for: the bound rounded up to whole chunks.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.chunks.len() * CHUNK_SLOTS
+        self.chunks.len() * CHUNK
     }
 
     /// True where there is room for no slot at all.
@@ -69,19 +81,19 @@ impl<T: Copy + Default> PerSlot<T> {
     }
 }
 
-impl<T> Index<u32> for PerSlot<T> {
+impl<T, const CHUNK: usize> Index<u32> for PerSlot<T, CHUNK> {
     type Output = T;
 
     #[inline(always)]
     fn index(&self, slot: u32) -> &T {
-        &self.chunks[(slot >> SHIFT) as usize][slot as usize & MASK]
+        &self.chunks[(slot >> Self::SHIFT) as usize][slot as usize & Self::MASK]
     }
 }
 
-impl<T> IndexMut<u32> for PerSlot<T> {
+impl<T, const CHUNK: usize> IndexMut<u32> for PerSlot<T, CHUNK> {
     #[inline(always)]
     fn index_mut(&mut self, slot: u32) -> &mut T {
-        &mut self.chunks[(slot >> SHIFT) as usize][slot as usize & MASK]
+        &mut self.chunks[(slot >> Self::SHIFT) as usize][slot as usize & Self::MASK]
     }
 }
 

@@ -10,21 +10,23 @@
 //!
 //! Parameters: `small_percent` (10), the small queue's share of the capacity, main having the rest;
 //! `ghost_percent` (90), the most that ghosts may weigh, as a share of the capacity; `promote_hits`
-//! (1), hits in small that make an entry move to main. Memory: 41 bytes a slot (8 two links, 1
-//! counter and queue, 4 the hash for the ghost, 24 the ghosts, of which there are at most as many as
-//! slots, 4 the driver's weight). Cost: a hit is one load and one store of a byte; an eviction moves
-//! what was read, once per hit, so O(1) amortised, but a single call may move all residents up to
-//! three times. An overwrite is an access.
+//! (1), hits in small that make an entry move to main. Memory: 23 bytes a slot (8 two links, 1
+//! counter and queue, 4 the hash for the ghost, 6 the ghosts, 4 the driver's weight). Cost: a hit
+//! is one load and one store of a byte; an eviction moves what was read, once per hit, so O(1)
+//! amortised, but a single call may move all residents up to three times. An overwrite is an
+//! access.
 //!
 //! Differences from the paper. Where main is full, a newcomer with a ghost takes the place of an
-//! entry of main; libCacheSim takes one from small as well, and the cache is one short until the next
-//! miss. A newcomer heavier than the whole small queue is refused where something would have to go
-//! for it, and enters main where not (libCacheSim refuses it always, the paper has equal weights).
-//! Small's share is at least 1.
+//! entry of main; libCacheSim takes one from small as well, and the cache is one short until the
+//! next miss. A newcomer heavier than the whole small queue is refused where something would have
+//! to go for it, and enters main where not (libCacheSim refuses it always, the paper has equal
+//! weights). Small's share is at least 1. The ghosts are FIFO by generations of 1/256 of their
+//! weight, exactly so in small caches, and a full bucket of their table gives up its oldest
+//! ([`GhostTable`]).
 #![no_std]
 #![forbid(unsafe_code)]
 
-use ostler_policy::{Budget, Ghosts, Links, List, PerSlot, Policy, Record, Setup};
+use ostler_policy::{Budget, GhostTable, Links, List, PerSlot, Policy, Record, Setup};
 
 /// Bits of a state: the hits since the entry entered its queue, saturating.
 const HITS: u8 = 0b011;
@@ -43,7 +45,7 @@ pub struct Qdlp {
     states: PerSlot<u8>,
     /// The key of each entry as the ghosts will know it.
     tags: PerSlot<u32>,
-    ghosts: Ghosts,
+    ghosts: GhostTable,
     shares: Shares,
     /// The newcomer between `admit` and `insert` or its refusal, else unknown.
     newcomer: Newcomer,
@@ -98,14 +100,15 @@ impl Policy for Qdlp {
     type Params = QdlpParams;
 
     fn new(setup: &Setup, params: &QdlpParams) -> Self {
+        let shares = Shares::new(params, setup.capacity);
         Self {
             links: Links::new(setup.slots),
             small: List::new(),
             main: List::new(),
             states: PerSlot::new(setup.slots),
             tags: PerSlot::new(setup.slots),
-            ghosts: Ghosts::new(setup.slots),
-            shares: Shares::new(params, setup.capacity),
+            ghosts: GhostTable::new(setup.slots, shares.ghost_max),
+            shares,
             newcomer: Newcomer::Unknown,
         }
     }
@@ -128,7 +131,7 @@ impl Policy for Qdlp {
     fn admit(&mut self, event: &Record, _: &Budget) -> bool {
         let tag = tag_of(event.key_hash);
         self.tags[event.slot] = tag;
-        self.newcomer = if self.ghosts.take(u64::from(tag)).is_some() {
+        self.newcomer = if self.ghosts.take(tag, event.weight) {
             Newcomer::Returning
         } else if u64::from(event.weight) > self.shares.small_max {
             Newcomer::Heavy { slot: event.slot }
@@ -169,7 +172,7 @@ impl Policy for Qdlp {
             let weight = budget.weight(slot);
             if self.states[slot] & HITS < self.shares.promote_hits {
                 self.links.remove(&mut self.small, slot, weight);
-                self.remember(self.tags[slot], weight);
+                self.ghosts.push(self.tags[slot], weight);
                 return slot;
             }
             if self.main.is_empty() || self.main_fits(weight) {
@@ -205,7 +208,7 @@ impl Policy for Qdlp {
 
     fn capacity(&mut self, budget: &Budget) {
         self.shares.resize(budget.capacity());
-        self.ghosts.trim(self.shares.ghost_max);
+        self.ghosts.resize(self.shares.ghost_max);
     }
 }
 
@@ -240,16 +243,6 @@ impl Qdlp {
             self.links.move_to_head(&mut self.main, slot);
         }
     }
-
-    /// Leaves a ghost. One heavier than all ghosts may be stands for itself alone.
-    fn remember(&mut self, tag: u32, weight: u32) {
-        let ghost_max = self.shares.ghost_max;
-        if ghost_max > 0 {
-            let weight = u32::try_from(ghost_max).map_or(weight, |max| weight.min(max));
-            self.ghosts.push_absent(u64::from(tag), weight);
-            self.ghosts.trim(ghost_max);
-        }
-    }
 }
 
 /// The part of a key's hash that ghosts tell keys apart by: both halves, folded. Kept a slot, since
@@ -269,8 +262,8 @@ ostler_policy::export! {
     name: "qdlp",
     summary: "Small FIFO for newcomers, main CLOCK for what was read there or came back soon.",
     events: ["hit"],
-    bytes_per_slot: 41,
-    base_bytes: 393216,
+    bytes_per_slot: 23,
+    base_bytes: 262144,
     params: QdlpParams {
         small_percent: int = 10, 1..=90, "The small queue's share of the capacity, percent.";
         ghost_percent: int = 90, 0..=100, "Weight of the ghosts at most, percent of the capacity.";

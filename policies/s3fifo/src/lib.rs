@@ -9,26 +9,28 @@
 //! eviction", SOSP 2023.
 //!
 //! Parameters: `small_percent` (10), the small queue's share of the capacity; `ghost_percent` (90),
-//! the most that ghosts may weigh, as a share of the capacity; `promote_hits` (2), hits in small that
-//! make an entry move to main; `admit_heavy` (false), see below. Memory: 41 bytes a slot (8 two
-//! links, 1 counter and queue, 4 the hash for the ghost, 24 the ghosts, of which there are at most as
-//! many as slots, 4 the driver's weight). Cost: a hit is one load and one store of a byte; an
-//! eviction moves what was read, once per hit, so O(1) amortised, but a single call may move all
-//! residents up to three times. An overwrite is an access.
+//! the most that ghosts may weigh, as a share of the capacity; `promote_hits` (2), hits in small
+//! that make an entry move to main; `admit_heavy` (false), see below. Memory: 23 bytes a slot (8
+//! two links, 1 counter and queue, 4 the hash for the ghost, 6 the ghosts, 4 the driver's weight).
+//! Cost: a hit is one load and one store of a byte; an eviction moves what was read, once per hit,
+//! so O(1) amortised, but a single call may move all residents up to three times. An overwrite is
+//! an access.
 //!
 //! Differences from the paper. As in the authors' libCacheSim: until the first eviction, newcomers
 //! that find small full go to main, where the paper lets small grow into the free room; and a
 //! newcomer heavier than the whole small queue is refused, where the paper lets it flush small. The
 //! second favours the object hit ratio over the byte hit ratio (web_elastic_apache, 10 % of bytes:
-//! miss ratio 16.93 % with it, 35.34 % without; byte miss ratio 86.02 % and 86.01 %). Ours alone: it
-//! is refused only where something would have to go for it; else it enters main (libCacheSim:
-//! 16.52 % and 87.11 %). With `admit_heavy` a refused one leaves a ghost, as if it had passed through
-//! small at once, and comes in if it returns soon. A newcomer that weighs just what small may hold
-//! comes in, small's share is at least 1, and new room after a resize is filled as at the start.
+//! miss ratio 16.93 % with it, 35.34 % without; byte miss ratio 86.02 % and 86.01 %). Ours alone:
+//! it is refused only where something would have to go for it; else it enters main (libCacheSim:
+//! 16.52 % and 87.11 %). With `admit_heavy` a refused one leaves a ghost, as if it had passed
+//! through small at once, and comes in if it returns soon. A newcomer that weighs just what small
+//! may hold comes in, small's share is at least 1, and new room after a resize is filled as at the
+//! start. The ghosts are FIFO by generations of 1/256 of their weight, exactly so in small caches,
+//! and a full bucket of their table gives up its oldest ([`GhostTable`]).
 #![no_std]
 #![forbid(unsafe_code)]
 
-use ostler_policy::{Budget, Ghosts, Links, List, PerSlot, Policy, Record, Setup};
+use ostler_policy::{Budget, GhostTable, Links, List, PerSlot, Policy, Record, Setup};
 
 /// Bits of a state: the hits since the entry entered its queue, saturating.
 const HITS: u8 = 0b011;
@@ -47,7 +49,7 @@ pub struct S3Fifo {
     states: PerSlot<u8>,
     /// The key of each entry as the ghosts will know it.
     tags: PerSlot<u32>,
-    ghosts: Ghosts,
+    ghosts: GhostTable,
     shares: Shares,
     /// The newcomer between `admit` and `insert` or its refusal, else unknown.
     newcomer: Newcomer,
@@ -106,14 +108,15 @@ impl Policy for S3Fifo {
     type Params = S3FifoParams;
 
     fn new(setup: &Setup, params: &S3FifoParams) -> Self {
+        let shares = Shares::new(params, setup.capacity);
         Self {
             links: Links::new(setup.slots),
             small: List::new(),
             main: List::new(),
             states: PerSlot::new(setup.slots),
             tags: PerSlot::new(setup.slots),
-            ghosts: Ghosts::new(setup.slots),
-            shares: Shares::new(params, setup.capacity),
+            ghosts: GhostTable::new(setup.slots, shares.ghost_max),
+            shares,
             newcomer: Newcomer::Unknown,
             filling: true,
         }
@@ -137,7 +140,7 @@ impl Policy for S3Fifo {
     fn admit(&mut self, event: &Record, _: &Budget) -> bool {
         let tag = tag_of(event.key_hash);
         self.tags[event.slot] = tag;
-        let returning = self.ghosts.take(u64::from(tag)).is_some();
+        let returning = self.ghosts.take(tag, event.weight);
         let heavy = u64::from(event.weight) > self.shares.small_max;
         self.newcomer = match (returning, heavy) {
             (true, false) => Newcomer::Returning,
@@ -166,7 +169,7 @@ impl Policy for S3Fifo {
         if let Newcomer::Heavy { slot } = self.newcomer {
             self.newcomer = Newcomer::Unknown;
             if self.shares.admit_heavy {
-                self.remember(self.tags[slot], budget.incoming());
+                self.ghosts.push(self.tags[slot], budget.incoming());
             }
             return slot;
         }
@@ -202,7 +205,7 @@ impl Policy for S3Fifo {
     /// Room that a larger capacity brings is filled as at the start.
     fn capacity(&mut self, budget: &Budget) {
         self.shares.resize(budget.capacity());
-        self.ghosts.trim(self.shares.ghost_max);
+        self.ghosts.resize(self.shares.ghost_max);
         self.filling = true;
     }
 }
@@ -216,7 +219,7 @@ impl S3Fifo {
         let weight = budget.weight(slot);
         self.links.remove(&mut self.small, slot, weight);
         if self.states[slot] & HITS < self.shares.promote_hits {
-            self.remember(self.tags[slot], weight);
+            self.ghosts.push(self.tags[slot], weight);
             return Some(slot);
         }
         self.states[slot] = IN_MAIN;
@@ -238,16 +241,6 @@ impl S3Fifo {
             self.links.move_to_head(&mut self.main, slot);
         }
     }
-
-    /// Leaves a ghost. One heavier than all ghosts may be stands for itself alone.
-    fn remember(&mut self, tag: u32, weight: u32) {
-        let ghost_max = self.shares.ghost_max;
-        if ghost_max > 0 {
-            let weight = u32::try_from(ghost_max).map_or(weight, |max| weight.min(max));
-            self.ghosts.push_absent(u64::from(tag), weight);
-            self.ghosts.trim(ghost_max);
-        }
-    }
 }
 
 /// The part of a key's hash that ghosts tell keys apart by: both halves, folded. Kept a slot, since
@@ -267,8 +260,8 @@ ostler_policy::export! {
     name: "s3fifo",
     summary: "Small FIFO for newcomers, main FIFO for what was read twice there or came back soon.",
     events: ["hit"],
-    bytes_per_slot: 41,
-    base_bytes: 393216,
+    bytes_per_slot: 23,
+    base_bytes: 262144,
     params: S3FifoParams {
         small_percent: int = 10, 1..=90, "The small queue's share of the capacity, percent.";
         ghost_percent: int = 90, 0..=100, "Weight of the ghosts at most, percent of the capacity.";
