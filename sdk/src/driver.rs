@@ -67,7 +67,8 @@ impl<P: Policy> Driver<P> {
 
     /// Serves events until all are done or the answer is full; returns how many were served whole.
     ///
-    /// Hits and inserts, nearly all events there are, are served here in line; the rest is cold.
+    /// Hits, inserts and plain overwrites, nearly all events there are, are served here in line; the
+    /// rest is cold.
     #[inline(always)]
     fn serve_all(&mut self, events: &[Record], answer: &mut Answer<'_>) -> usize {
         let mut next = 0;
@@ -90,6 +91,11 @@ impl<P: Policy> Driver<P> {
                 next += 1;
                 continue;
             }
+            if self.is_plain_update(event) {
+                self.policy.update(event, &self.budget);
+                next += 1;
+                continue;
+            }
             let last = events.get(next + 1).filter(|hit| is_last_access(event, hit));
             if self.serve(event, last, answer) == Served::Paused {
                 return next;
@@ -97,6 +103,16 @@ impl<P: Policy> Driver<P> {
             next += 1 + usize::from(last.is_some());
         }
         next
+    }
+
+    /// True for an overwrite that leaves the weight as it is: an access and no more.
+    #[inline(always)]
+    fn is_plain_update(&self, event: &Record) -> bool {
+        event.kind == Kind::Update as u8
+            && !self.begun
+            && self.budget.is_resident(event.slot)
+            && self.budget.weight(event.slot) == event.weight
+            && !self.budget.is_over()
     }
 
     /// Serves one event that is neither. `last` is the hit that belongs to an adopt.
