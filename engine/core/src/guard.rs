@@ -8,11 +8,11 @@ use ostler_abi::{Kind, Record};
 
 use crate::fault::PolicyFault;
 
-/// The view of one policy instance, and the judgement of its answers. 4 bytes a slot.
+/// The view of one policy instance, and the judgement of its answers. A bit a slot, and 4 bytes a
+/// slot from the first weight on that is not 1.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    /// Delivered weight of each slot in the view; 0 stands for "not in the view".
-    weights: Vec<u32>,
+    view: View,
     weight: u64,
     capacity: u64,
     /// None stands for a 64th of the capacity.
@@ -35,7 +35,7 @@ pub(crate) struct Accepted {
 impl Guard {
     pub(crate) fn new(capacity: u64, evict_ahead_max: Option<u64>) -> Self {
         Self {
-            weights: Vec::new(),
+            view: View::default(),
             weight: 0,
             capacity,
             evict_ahead_max,
@@ -52,14 +52,24 @@ impl Guard {
 
     /// True where `slot` is in the view.
     pub(crate) fn has(&self, slot: u32) -> bool {
-        self.weights.get(slot as usize).is_some_and(|&weight| weight != 0)
+        self.view.weight(slot) != 0
+    }
+
+    /// Delivered weight of `slot`, 0 where it is not in the view.
+    #[inline]
+    pub(crate) fn weight_of(&self, slot: u32) -> u32 {
+        self.view.weight(slot)
+    }
+
+    /// Bound on slots that there is room for.
+    #[inline]
+    pub(crate) fn slots(&self) -> u32 {
+        self.view.slots
     }
 
     /// Makes room for slots below `bound`.
     pub(crate) fn grow(&mut self, bound: u32) {
-        if self.weights.len() < bound as usize {
-            self.weights.resize(bound as usize, 0);
-        }
+        self.view.grow(bound);
     }
 
     /// Follows a record that is being delivered.
@@ -76,7 +86,7 @@ impl Guard {
             }
             Some(Kind::Capacity) => self.capacity = record.key_hash,
             Some(Kind::Reset) => {
-                self.weights.fill(0);
+                self.view.clear();
                 self.weight = 0;
             }
             Some(Kind::Hit | Kind::Miss | Kind::Slots) | Some(_) | None => {}
@@ -146,8 +156,7 @@ impl Guard {
     /// Puts `slot` into the view with `weight`, or changes its weight.
     #[inline]
     fn set(&mut self, slot: u32, weight: u32) {
-        let delivered = &mut self.weights[slot as usize];
-        let old = std::mem::replace(delivered, weight);
+        let old = self.view.replace(slot, weight);
         self.weight = self.weight - u64::from(old) + u64::from(weight);
         self.departed_weight += u64::from(old.saturating_sub(weight));
     }
@@ -155,16 +164,76 @@ impl Guard {
     /// Takes `slot` out of the view and returns its weight, 0 where it was not there.
     #[inline]
     fn take(&mut self, slot: u32) -> u32 {
-        let Some(delivered) = self.weights.get_mut(slot as usize) else { return 0 };
-        let weight = std::mem::take(delivered);
+        if slot >= self.view.slots {
+            return 0;
+        }
+        let weight = self.view.replace(slot, 0);
         self.weight -= u64::from(weight);
         weight
     }
 
     /// Asserts that the weight of the view is the sum of its slots. O(slots).
     pub(crate) fn validate(&self) {
-        let sum: u64 = self.weights.iter().map(|&weight| u64::from(weight)).sum();
+        let sum: u64 = (0..self.view.slots).map(|slot| u64::from(self.view.weight(slot))).sum();
         assert_eq!(sum, self.weight, "the view weighs what its slots weigh");
+    }
+}
+
+/// Delivered weight of each slot in the view; 0 stands for "not in the view".
+#[derive(Debug, Default)]
+struct View {
+    slots: u32,
+    /// Which slots are in the view: all there is while every weight is 1.
+    bits: Vec<u64>,
+    /// Weights, from the first one on that is not 1; the bits are not kept any more.
+    weights: Option<Vec<u32>>,
+}
+
+impl View {
+    fn grow(&mut self, bound: u32) {
+        if bound > self.slots {
+            self.slots = bound;
+            match &mut self.weights {
+                Some(weights) => weights.resize(bound as usize, 0),
+                None => self.bits.resize((bound as usize).div_ceil(64), 0),
+            }
+        }
+    }
+
+    #[inline]
+    fn weight(&self, slot: u32) -> u32 {
+        match &self.weights {
+            Some(weights) => weights.get(slot as usize).copied().unwrap_or(0),
+            None => {
+                let word = self.bits.get(slot as usize / 64).copied().unwrap_or(0);
+                (word >> (slot % 64) & 1) as u32
+            }
+        }
+    }
+
+    /// Sets the weight of `slot`, which there is room for, and returns the old one.
+    #[inline]
+    fn replace(&mut self, slot: u32, weight: u32) -> u32 {
+        if self.weights.is_none() && weight > 1 {
+            self.weights = Some((0..self.slots).map(|slot| self.weight(slot)).collect());
+            self.bits = Vec::new();
+        }
+        match &mut self.weights {
+            Some(weights) => std::mem::replace(&mut weights[slot as usize], weight),
+            None => {
+                let word = &mut self.bits[slot as usize / 64];
+                let old = *word >> (slot % 64) & 1;
+                *word = *word & !(1 << (slot % 64)) | u64::from(weight) << (slot % 64);
+                old as u32
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.bits.fill(0);
+        if let Some(weights) = &mut self.weights {
+            weights.fill(0);
+        }
     }
 }
 

@@ -1,22 +1,48 @@
-//! Ostler's cache core: slots, shards, the policy seat, the guard and the fallback.
+//! Ostler's cache core: the cache, its shards, the policy seat, the guard and the fallback.
 //!
-//! The core knows policies only as [`PolicyInstance`]; it must not know Wasm, the network or any
-//! policy by name, and it starts no thread of its own.
+//! The core knows policies only as [`PolicyInstance`] and [`InstanceSource`]; it must not know Wasm,
+//! the network or any policy by name, and it starts no thread of its own.
+//!
+//! [`Cache`] is what services embed. [`Shard`] is its single-threaded sibling: the same index, seat,
+//! guard and fallback, in exact batches, for replay.
 
+mod cache;
+mod chunked;
+mod clock;
 mod counters;
+mod expiry;
 mod fallback;
 mod fault;
+mod flight;
 mod guard;
+mod hashing;
 mod instance;
+mod live;
+mod options;
+mod quarantine;
 mod residents;
 mod seat;
 mod shard;
 mod slots;
+mod source;
+#[cfg(not(loom))]
+mod spin;
+mod stats;
+mod sync;
 
+pub use cache::{
+    BuildError, Cache, CacheBuilder, Change, Handover, Iter, Locked, PolicyEvent, SeatError,
+    SeatStatus,
+};
+pub use clock::{Clock, ManualClock, SystemClock};
 pub use counters::Counters;
 pub use fault::PolicyFault;
+pub use hashing::DefaultHashBuilder;
 pub use instance::{NativeInstance, PolicyInstance, Victims};
+pub use options::{Cause, InsertOptions, Snapshot, Stored, Ttl, Version};
 pub use residents::KeyHash;
 pub use seat::{Batch, Wants};
 pub use shard::{Access, Evicted, Inserted, Shard, ShardConfig};
 pub use slots::EntryId;
+pub use source::InstanceSource;
+pub use stats::Stats;

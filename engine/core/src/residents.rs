@@ -1,15 +1,19 @@
 //! The resident entries of a shard: hash table of slots over a slab of entries.
 //!
-//! It owns keys, values, weights and each entry's atomic word. It must not know policies.
+//! It owns keys, values, weights and each entry's word. It must not know policies.
 //!
-//! A lookup is one probe of the table, one key compare and one word store; the hash is not kept but
-//! computed again from the key on the rare paths (eviction, growth), which saves 8 bytes an entry.
+//! A lookup is one probe of the table, one key compare and at most one word store. The hash is not
+//! kept but computed again from the key on the rare paths (eviction, growth), which saves 8 bytes an
+//! entry; weights take memory only once one differs from 1.
+//!
+//! User code that runs in here is `Hash` and `Eq` of the key. A panic in either leaves everything as
+//! it was: hashes are computed before anything changes, and the table grows into a copy.
 
 use std::hash::Hash;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use hashbrown::HashTable;
 
+use crate::chunked::Chunked;
 use crate::slots::{EntryId, SlotNumbers};
 
 /// How a shard turns keys into the hash that policies see.
@@ -23,48 +27,128 @@ pub trait KeyHash<K> {
 /// One slot of the slab. Vacant where `body` is none.
 struct Place<K, V> {
     body: Option<(K, V)>,
-    weight: u32,
-    generation: u32,
     word: Word,
+    /// How often the slot was written or changed hands, wrapping.
+    generation: u32,
 }
 
-/// The atomic word of an entry: {tick of the last access, hits since the last drain}.
+impl<K, V> Default for Place<K, V> {
+    fn default() -> Self {
+        Self { body: None, word: Word::default(), generation: 0 }
+    }
+}
+
+/// The word of an entry: {21 bits: tick of the last access, 1 bit: an update was noted in that tick, 6
+/// bits: accesses in that tick beyond the noted one, 4 bits: hits since the entry came in}.
 ///
-/// Read and written relaxed: a lost update costs a little hit ratio, never correctness.
-#[derive(Debug, Default)]
-struct Word(AtomicU64);
+/// A tick lasts from one maintenance to the next or to a later one. So an access whose tick is the word's has been noted
+/// already, and only counts; the counts are collected at the next maintenance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Word(u32);
+
+const HITS_MAX: u32 = 0b1111;
+const EXTRA_SHIFT: u32 = 4;
+const EXTRA_MAX: u32 = 0b11_1111;
+const UPDATED: u32 = 1 << 10;
+const TICK_SHIFT: u32 = 11;
+/// Ticks wrap at this many.
+pub(crate) const TICKS: u32 = 1 << (32 - TICK_SHIFT);
+
+/// How an access is to be noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    /// It was counted in with one that was noted in this tick: no note of its own.
+    pub(crate) coalesced: bool,
+    /// Accesses of earlier ticks that were counted in with others and never told.
+    pub(crate) untold: u8,
+}
 
 impl Word {
-    fn reset(&self, tick: u32) {
-        self.0.store(u64::from(tick) << 32, Relaxed);
-    }
-
-    /// Notes one hit at `tick`.
+    /// The word of an entry that came in at `tick`: its first access is noted, though of that tick.
     #[inline]
-    fn touch(&self, tick: u32) {
-        let hits = (self.0.load(Relaxed) & 0xffff_ffff).min(u64::from(u32::MAX - 1)) + 1;
-        self.0.store(u64::from(tick) << 32 | hits, Relaxed);
+    fn new(tick: u32) -> Self {
+        Self(before(tick) << TICK_SHIFT)
     }
 
-    fn last_tick(&self) -> u32 {
-        (self.0.load(Relaxed) >> 32) as u32
+    /// Hits since the entry came in, saturating at 15.
+    #[inline]
+    pub(crate) fn hits(self) -> u8 {
+        (self.0 & HITS_MAX) as u8
     }
+
+    /// The tick of the last access, below [`TICKS`].
+    #[inline]
+    pub(crate) fn tick(self) -> u32 {
+        self.0 >> TICK_SHIFT
+    }
+
+    /// Ticks from the last access to `now`.
+    #[inline]
+    pub(crate) fn age(self, now: u32) -> u32 {
+        now.wrapping_sub(self.tick()) % TICKS
+    }
+
+    /// Counts an access at `tick`. Without a branch, since whether it coalesces is not to be guessed.
+    #[inline]
+    fn access(self, tick: u32) -> (Self, Access) {
+        let known = self.tick() == tick;
+        let hits = self.0 & HITS_MAX;
+        let hits = hits + u32::from(hits < HITS_MAX);
+        let kept = std::hint::select_unpredictable(known, self.0 & !HITS_MAX, tick << TICK_SHIFT);
+        let more = u32::from(known & (self.extra() < EXTRA_MAX)) << EXTRA_SHIFT;
+        let untold = std::hint::select_unpredictable(known, 0, self.extra()) as u8;
+        (Self((kept + more) | hits), Access { coalesced: known, untold })
+    }
+
+    /// Counts an update at `tick`: coalesced only with another update.
+    #[inline]
+    fn update(self, tick: u32) -> (Self, Access) {
+        let known = self.0 & UPDATED != 0;
+        let (word, access) = self.access(tick);
+        if access.coalesced && !known {
+            // The note that there is tells of a hit; this one is told by a note of its own.
+            let word = self.0 & !HITS_MAX | word.0 & HITS_MAX | UPDATED;
+            return (Self(word), Access { coalesced: false, untold: 0 });
+        }
+        (Self(word.0 | UPDATED), access)
+    }
+
+    #[inline]
+    fn extra(self) -> u32 {
+        self.0 >> EXTRA_SHIFT & EXTRA_MAX
+    }
+}
+
+/// The tick before `tick`.
+#[inline]
+fn before(tick: u32) -> u32 {
+    tick.wrapping_sub(1) % TICKS
 }
 
 pub(crate) struct Residents<K, V, H> {
     table: HashTable<u32>,
-    places: Vec<Place<K, V>>,
+    places: Chunked<Place<K, V>>,
+    /// When each entry came in, in the caller's unit.
+    born: Chunked<u32>,
+    /// Weights; empty as long as every entry weighs 1.
+    weights: Chunked<u32>,
     numbers: SlotNumbers,
+    /// Slots taken for entries that are not in yet.
+    reserved: usize,
     hasher: H,
     weight: u64,
 }
 
 impl<K: Hash + Eq, V, H: KeyHash<K>> Residents<K, V, H> {
-    pub(crate) fn new(hasher: H) -> Self {
+    /// Nothing resident, and room in the table for `expected` entries.
+    pub(crate) fn new(hasher: H, expected: usize) -> Self {
         Self {
-            table: HashTable::new(),
-            places: Vec::new(),
+            table: HashTable::with_capacity(expected),
+            places: Chunked::default(),
+            born: Chunked::default(),
+            weights: Chunked::default(),
             numbers: SlotNumbers::default(),
+            reserved: 0,
             hasher,
             weight: 0,
         }
@@ -75,69 +159,197 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Residents<K, V, H> {
     }
 
     /// The slot of `key`, whose hash is `hash`.
-    #[inline]
-    pub(crate) fn find(&self, hash: u64, key: &K) -> Option<u32> {
+    #[inline(always)]
+    pub(crate) fn find<Q>(&self, hash: u64, key: &Q) -> Option<u32>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
         self.table
-            .find(hash, |&slot| {
-                matches!(&self.places[slot as usize].body, Some((other, _)) if other == key)
+            .find(hash, |&slot| match &self.places[slot].body {
+                Some((other, _)) => other.borrow() == key,
+                None => false,
             })
             .copied()
     }
 
-    /// Notes a hit at `tick` and returns the value.
+    /// Counts a hit at `tick`, below [`TICKS`]; tells how to note it, and lends the value.
     #[inline]
-    pub(crate) fn touch(&self, slot: u32, tick: u32) -> Option<&V> {
-        let place = &self.places[slot as usize];
-        place.word.touch(tick);
-        place.body.as_ref().map(|(_, value)| value)
+    pub(crate) fn touch(&mut self, slot: u32, tick: u32) -> (Access, Option<&V>) {
+        let place = &mut self.places[slot];
+        let (word, access) = place.word.access(tick);
+        place.word = word;
+        (access, place.body.as_ref().map(|(_, value)| value))
     }
 
+    /// As [`touch`](Self::touch), for a hit that is not noted: the next one will be.
+    pub(crate) fn touch_unnoted(&mut self, slot: u32, tick: u32) -> Option<&V> {
+        self.touch(slot, before(tick)).1
+    }
+
+    /// Takes the number of accesses that were counted in with the noted one.
+    #[inline]
+    pub(crate) fn take_extra(&mut self, slot: u32) -> u8 {
+        let Some(place) = self.places.get_mut(slot) else { return 0 };
+        let extra = place.word.extra();
+        place.word.0 &= !(EXTRA_MAX << EXTRA_SHIFT);
+        extra as u8
+    }
+
+    /// The entry in `slot`.
+    #[inline]
+    pub(crate) fn entry(&self, slot: u32) -> Option<(&K, &V)> {
+        self.places.get(slot)?.body.as_ref().map(|(key, value)| (key, value))
+    }
+
+    /// True where `slot` holds an entry.
+    #[inline]
+    pub(crate) fn is_resident(&self, slot: u32) -> bool {
+        self.places.get(slot).is_some_and(|place| place.body.is_some())
+    }
+
+    /// Weight of the entry in `slot`.
+    #[inline]
     pub(crate) fn weight_of(&self, slot: u32) -> u32 {
-        self.places[slot as usize].weight
+        self.weights.get(slot).copied().unwrap_or(1)
     }
 
+    /// The word of the entry in `slot`.
+    #[inline]
+    pub(crate) fn word(&self, slot: u32) -> Word {
+        self.places[slot].word
+    }
+
+    /// When the entry in `slot` came in.
+    #[inline]
+    pub(crate) fn born(&self, slot: u32) -> u32 {
+        self.born[slot]
+    }
+
+    #[inline]
     pub(crate) fn entry_id(&self, slot: u32) -> EntryId {
-        EntryId { slot, generation: self.places[slot as usize].generation }
+        EntryId { slot, generation: self.places[slot].generation }
     }
 
     /// Takes a slot for `key`, which is not resident.
-    pub(crate) fn insert(&mut self, hash: u64, entry: (K, V), weight: u32, tick: u32) -> u32 {
-        let slot = self.numbers.take();
-        if slot as usize == self.places.len() {
-            self.places.push(Place { body: None, weight: 0, generation: 0, word: Word::default() });
+    #[inline]
+    pub(crate) fn insert(&mut self, hash: u64, entry: (K, V), weight: u32, now: Now) -> u32 {
+        if self.table.len() == self.table.capacity() {
+            self.grow_table();
         }
-        let place = &mut self.places[slot as usize];
-        place.body = Some(entry);
-        place.weight = weight;
-        place.word.reset(tick);
-        self.weight += u64::from(weight);
-        let Self { table, places, hasher, .. } = self;
-        table.insert_unique(hash, slot, |&slot| hash_at(places, hasher, slot));
+        let slot = self.reserve();
+        self.insert_at(slot, (hash, weight), entry, now);
         slot
     }
 
-    /// Overwrites the value in `slot` and returns the old one.
-    pub(crate) fn replace(&mut self, slot: u32, value: V, weight: u32) -> Option<V> {
-        let place = &mut self.places[slot as usize];
+    /// Puts an entry into a reserved slot. `newcomer` is the key's hash and the weight.
+    #[inline]
+    pub(crate) fn insert_at(&mut self, slot: u32, newcomer: (u64, u32), entry: (K, V), now: Now) {
+        let (hash, weight) = newcomer;
+        if self.table.len() == self.table.capacity() {
+            self.grow_table();
+        }
+        self.reserved -= 1;
+        self.set_weight(slot, weight);
+        let place = &mut self.places[slot];
+        place.body = Some(entry);
+        place.word = Word::new(now.tick);
+        place.generation = place.generation.wrapping_add(1);
+        self.born[slot] = now.born;
+        self.weight += u64::from(weight);
+        let Self { table, places, hasher, .. } = self;
+        table.insert_unique(hash, slot, |&slot| hash_at(places, hasher, slot));
+    }
+
+    /// Overwrites the value in `slot` and returns the old one, and how to note the access.
+    #[inline]
+    pub(crate) fn replace(
+        &mut self,
+        slot: u32,
+        value: V,
+        weight: u32,
+        tick: u32,
+    ) -> Option<(V, Access)> {
+        let old_weight = self.weight_of(slot);
+        let place = &mut self.places[slot];
         let (_, old) = place.body.as_mut()?;
         let old = std::mem::replace(old, value);
-        self.weight = self.weight - u64::from(place.weight) + u64::from(weight);
-        place.weight = weight;
-        Some(old)
+        place.generation = place.generation.wrapping_add(1);
+        let (word, access) = place.word.update(tick);
+        place.word = word;
+        if weight != old_weight {
+            self.set_weight(slot, weight);
+            self.weight = self.weight - u64::from(old_weight) + u64::from(weight);
+        }
+        Some((old, access))
+    }
+
+    /// Counts a write to `slot` that left key, value and weight alone.
+    pub(crate) fn bump(&mut self, slot: u32) {
+        let place = &mut self.places[slot];
+        place.generation = place.generation.wrapping_add(1);
     }
 
     /// Removes the entry in `slot`; the slot goes into quarantine. None where it is vacant.
     pub(crate) fn remove(&mut self, slot: u32) -> Option<(K, V)> {
-        let place = self.places.get_mut(slot as usize)?;
-        let (key, value) = place.body.take()?;
+        let hash = self.hash_at(slot)?;
+        let entry = self.remove_hashed(slot, hash)?;
+        self.numbers.give_back(slot);
+        Some(entry)
+    }
+
+    /// Removes the entry in `slot`, whose key's hash is `hash`; the slot can be used again at once.
+    #[inline]
+    pub(crate) fn remove_and_free(&mut self, slot: u32, hash: u64) -> Option<(K, V)> {
+        let entry = self.remove_hashed(slot, hash)?;
+        self.numbers.free(slot);
+        Some(entry)
+    }
+
+    /// Removes the entry in `slot`, whose key's hash is `hash`; the slot goes into quarantine.
+    pub(crate) fn remove_and_quarantine(&mut self, slot: u32, hash: u64) -> Option<(K, V)> {
+        let entry = self.remove_hashed(slot, hash)?;
+        self.numbers.give_back(slot);
+        Some(entry)
+    }
+
+    /// Takes a slot for an entry that comes later with [`insert_at`](Self::insert_at), or gives it
+    /// back with [`unreserve`](Self::unreserve). Nothing is resident in it.
+    pub(crate) fn reserve(&mut self) -> u32 {
+        let slot = self.numbers.take();
+        self.places.reach(slot);
+        self.born.reach(slot);
+        self.reserved += 1;
+        slot
+    }
+
+    /// Gives a reserved slot back: for use at once, or into quarantine where records name it.
+    pub(crate) fn unreserve(&mut self, slot: u32, named: Named) {
+        self.reserved -= 1;
+        match named {
+            Named::Never => self.numbers.free(slot),
+            Named::Yes => self.numbers.give_back(slot),
+        }
+    }
+
+    /// The hash of the key in `slot`, none where it is vacant.
+    #[inline]
+    pub(crate) fn hash_at(&self, slot: u32) -> Option<u64> {
+        let (key, _) = self.places.get(slot)?.body.as_ref()?;
+        Some(self.hasher.hash_of(key))
+    }
+
+    #[inline]
+    fn remove_hashed(&mut self, slot: u32, hash: u64) -> Option<(K, V)> {
+        let weight = self.weight_of(slot);
+        let place = self.places.get_mut(slot)?;
+        let entry = place.body.take()?;
         place.generation = place.generation.wrapping_add(1);
-        self.weight -= u64::from(std::mem::take(&mut place.weight));
-        let hash = self.hasher.hash_of(&key);
+        self.weight -= u64::from(weight);
         if let Ok(found) = self.table.find_entry(hash, |&other| other == slot) {
             found.remove();
         }
-        self.numbers.give_back(slot);
-        Some((key, value))
+        Some(entry)
     }
 
     /// Ends the quarantine of freed slots.
@@ -146,43 +358,143 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Residents<K, V, H> {
         self.numbers.release();
     }
 
+    /// Moves the slots in quarantine into `slots`, which is empty: their last events are on their way.
+    pub(crate) fn quarantined(&mut self, slots: &mut Vec<u32>) {
+        self.numbers.quarantined(slots);
+    }
+
+    /// Makes these slots usable again, and empties the list.
+    pub(crate) fn end_quarantine(&mut self, slots: &mut Vec<u32>) {
+        self.numbers.end_quarantine(slots);
+    }
+
     /// Age of the entry in `slot` in ticks, none where the slot is vacant.
+    #[inline]
     pub(crate) fn age(&self, slot: u32, tick: u32) -> Option<u32> {
-        let place = self.places.get(slot as usize)?;
-        place.body.as_ref().map(|_| tick.wrapping_sub(place.word.last_tick()))
+        let place = self.places.get(slot)?;
+        place.body.as_ref().map(|_| place.word.age(tick))
     }
 
     /// Number of slots ever used.
+    #[inline]
     pub(crate) fn slots(&self) -> u32 {
         self.numbers.used()
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
 
+    #[inline]
     pub(crate) fn weight(&self) -> u64 {
         self.weight
+    }
+
+    /// Weights are kept from the first one on that is not 1.
+    fn set_weight(&mut self, slot: u32, weight: u32) {
+        if let Some(kept) = self.weights.get_mut(slot) {
+            *kept = weight;
+        } else if weight != 1 || self.weights.len() > 0 {
+            let first = self.weights.len() as u32;
+            self.weights.reach(slot.max(self.numbers.used().saturating_sub(1)));
+            for fresh in first..self.weights.len() as u32 {
+                self.weights[fresh] = 1;
+            }
+            self.weights[slot] = weight;
+        }
+    }
+
+    /// A new table, filled before it takes the old one's place: twice as large, or of the same size
+    /// where the old one was only full of the traces of removed entries. Above three quarters of its
+    /// room a table leaves a trace at one removal in seven, below at one in hundreds.
+    #[cold]
+    fn grow_table(&mut self) {
+        let room = self.table.num_buckets() / 8 * 7;
+        let doubled = self.table.len() + 1 > room / 4 * 3;
+        let wanted = if doubled { (room * 2).max(self.table.len() + 1) } else { room };
+        let mut larger = HashTable::with_capacity(wanted);
+        let Self { table, places, hasher, .. } = self;
+        for &slot in table.iter() {
+            let hash = hash_at(places, hasher, slot);
+            larger.insert_unique(hash, slot, |&slot| hash_at(places, hasher, slot));
+        }
+        self.table = larger;
     }
 
     /// Asserts that table, slab and slot numbers agree. O(slots).
     pub(crate) fn validate(&self) {
         let mut weight = 0;
-        for (slot, place) in (0u32..).zip(&self.places) {
-            if let Some((key, _)) = &place.body {
+        let mut resident = 0;
+        for slot in 0..self.places.len() as u32 {
+            if let Some((key, _)) = &self.places[slot].body {
                 let found = self.find(self.hasher.hash_of(key), key);
                 assert_eq!(found, Some(slot), "every resident is found by its key");
-                weight += u64::from(place.weight);
+                weight += u64::from(self.weight_of(slot));
+                resident += 1;
             }
         }
-        let resident = self.places.iter().filter(|place| place.body.is_some()).count();
         assert_eq!(self.table.len(), resident, "the table names every resident once");
-        assert_eq!(self.numbers.taken(), resident, "every taken slot is resident");
+        assert_eq!(self.numbers.taken(), resident + self.reserved, "every taken slot is resident");
         assert_eq!(self.weight, weight, "the shard weighs what its entries weigh");
     }
 }
 
-fn hash_at<K, V, H: KeyHash<K>>(places: &[Place<K, V>], hasher: &H, slot: u32) -> u64 {
-    let body = &places[slot as usize].body;
+/// Whether records that are on their way name a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    Never,
+    Yes,
+}
+
+/// When an entry comes in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// The shard's tick, below [`TICKS`].
+    pub(crate) tick: u32,
+    /// The time in the unit that the shard keeps births in.
+    pub(crate) born: u32,
+}
+
+fn hash_at<K, V, H: KeyHash<K>>(places: &Chunked<Place<K, V>>, hasher: &H, slot: u32) -> u64 {
+    let body = &places[slot].body;
     body.as_ref().map(|(key, _)| hasher.hash_of(key)).expect("the table names only resident slots")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accesses_of_one_tick_coalesce_after_the_first() {
+        let (mut word, mut told) = (Word::new(7), String::new());
+        for (tick, update) in [
+            (7, false),
+            (7, false),
+            (7, true),
+            (7, true),
+            (7, false),
+            (8, false),
+            (8, true),
+            (9, true),
+        ] {
+            let (after, access) = if update { word.update(tick) } else { word.access(tick) };
+            word = after;
+            told.push(if access.coalesced { 'c' } else { 'n' });
+            told.extend((access.untold > 0).then(|| char::from(b'0' + access.untold)));
+        }
+        assert_eq!(told, "ncnccn3nn");
+        assert_eq!((word.hits(), word.tick(), word.extra()), (8, 9, 0));
+    }
+
+    #[test]
+    fn counts_saturate_and_ticks_wrap() {
+        let mut word = Word::new(0);
+        assert_eq!((word.tick(), word.age(0)), (TICKS - 1, 1));
+        for _ in 0..200 {
+            word = word.access(3).0;
+        }
+        assert_eq!((word.hits(), word.extra(), word.tick()), (15, 63, 3));
+        assert_eq!((word.age(2), word.age(5)), (TICKS - 1, 2));
+    }
 }

@@ -6,7 +6,7 @@
 //! Cost of a note: one virtual call and a 32-byte store into the window, which for a sandboxed policy
 //! is the guest's own memory.
 
-use ostler_abi::{Kind, Record};
+use ostler_abi::{Kind, NO_SLOT, Record};
 
 use crate::counters::Counters;
 use crate::fault::PolicyFault;
@@ -21,6 +21,17 @@ pub struct Wants {
     pub hits: bool,
     /// Requests that found nothing.
     pub misses: bool,
+}
+
+impl Wants {
+    /// Neither.
+    pub const NONE: Wants = Wants { hits: false, misses: false };
+
+    /// What either of two policies wants.
+    #[must_use]
+    pub const fn or(self, other: Wants) -> Wants {
+        Wants { hits: self.hits | other.hits, misses: self.misses | other.misses }
+    }
 }
 
 /// When the records in the window are handed to the policy.
@@ -120,6 +131,43 @@ impl Seat {
         self.pending >= self.batch_len_max
     }
 
+    /// Records that can be noted before the policy must be called.
+    pub(crate) fn room(&self) -> usize {
+        self.batch_len_max - self.pending
+    }
+
+    /// Which optional events the policy asked for; none where it has lost the seat.
+    pub(crate) fn wanted(&self) -> Wants {
+        if self.instance.is_some() { self.wants } else { Wants::NONE }
+    }
+
+    /// An empty seat: the fallback is in charge, for no fault.
+    pub(crate) fn empty(capacity: u64) -> Self {
+        Self {
+            instance: None,
+            wants: Wants::NONE,
+            batch: Batch::Every(1),
+            guard: Guard::new(capacity, None),
+            pending: 0,
+            batch_len_max: 0,
+            slots_bound: 0,
+            fault: None,
+            last_log: Vec::new(),
+        }
+    }
+
+    /// The instance, which the seat gives up.
+    pub(crate) fn into_instance(self) -> Option<Box<dyn PolicyInstance>> {
+        self.instance
+    }
+
+    /// Takes the seat from the policy, which did nothing wrong in here.
+    pub(crate) fn dismiss(&mut self) {
+        self.last_log = self.take_log();
+        self.instance = None;
+        self.pending = 0;
+    }
+
     /// Writes a record into the window, which must not [be full](Self::is_full).
     #[inline]
     pub(crate) fn note(&mut self, record: Record) {
@@ -130,6 +178,35 @@ impl Seat {
         debug_assert!(self.pending < self.batch_len_max, "a full window is emptied before a note");
         instance.events()[self.pending] = record;
         self.pending += 1;
+    }
+
+    /// Writes those records of `batch` that are `wanted` into the window, until it is full or a slot
+    /// has no place in the view yet. Returns how many of the batch are through, wanted or not.
+    #[inline]
+    pub(crate) fn note_slice(
+        &mut self,
+        batch: &[Record],
+        mut wanted: impl FnMut(&Guard, Wants, &Record) -> bool,
+    ) -> usize {
+        let Self { instance, guard, wants, pending, batch_len_max, slots_bound, .. } = self;
+        let Some(instance) = instance else { return batch.len() };
+        let window = instance.events();
+        let window = &mut window[..*batch_len_max];
+        for (index, record) in batch.iter().enumerate() {
+            let beyond = record.slot >= *slots_bound && record.slot != NO_SLOT;
+            let Some(place) = window.get_mut(*pending) else { return index };
+            if beyond {
+                return index;
+            }
+            if wanted(guard, *wants, record) {
+                if record.kind != Kind::Hit as u8 {
+                    guard.delivered(record);
+                }
+                *place = *record;
+                *pending += 1;
+            }
+        }
+        batch.len()
     }
 
     /// True where a slots record must be noted before `slot` may be.

@@ -15,7 +15,7 @@ use crate::fallback::Fallback;
 use crate::fault::PolicyFault;
 use crate::guard::Accepted;
 use crate::instance::PolicyInstance;
-use crate::residents::{KeyHash, Residents};
+use crate::residents::{KeyHash, Now, Residents, TICKS};
 use crate::seat::{Batch, Seat, Wants};
 use crate::slots::EntryId;
 
@@ -96,7 +96,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
         let counters = Counters { faults: u64::from(instance.is_err()), ..Counters::default() };
         Self {
             capacity: config.capacity,
-            residents: Residents::new(hasher),
+            residents: Residents::new(hasher, 0),
             seat: Seat::new(instance, config),
             fallback: Fallback::new(config.seed),
             counters,
@@ -130,7 +130,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
             let weight = self.residents.weight_of(slot);
             self.seat.note(record(Kind::Hit, slot, (hash, weight), access));
         }
-        self.residents.touch(slot, self.tick)
+        self.residents.touch(slot, self.tick).1
     }
 
     /// Stores `value` under `key`, whose hash is `hash`. A weight of 0 counts 1.
@@ -152,13 +152,14 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
             return Inserted::Oversize;
         }
         if let Some(slot) = resident {
-            self.residents.replace(slot, value, weight);
+            self.residents.replace(slot, value, weight, self.tick);
             self.note(record(Kind::Update, slot, (hash, weight), access));
             self.make_room(NO_SLOT);
             return Inserted::Updated;
         }
         self.counters.inserts += 1;
-        let slot = self.residents.insert(hash, (key, value), weight, self.tick);
+        let now = Now { tick: self.tick, born: 0 };
+        let slot = self.residents.insert(hash, (key, value), weight, now);
         if self.seat.needs_slots(slot) {
             self.seat.announce_slots(slot);
             self.empty_full_window();
@@ -297,7 +298,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
     #[inline]
     fn make_room(&mut self, newcomer: u32) {
         if !self.seat.is_taken() {
-            self.tick = self.tick.wrapping_add(1);
+            self.tick = (self.tick + 1) % TICKS;
             self.evict_natively(newcomer);
         } else if self.seat.is_exact() {
             self.maintain(newcomer);
@@ -307,7 +308,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
     /// One maintenance: calls the policy until it has no more victims, evicts them, judges the
     /// budget; on a fault the fallback takes over before anything else happens.
     fn maintain(&mut self, newcomer: u32) {
-        self.tick = self.tick.wrapping_add(1);
+        self.tick = (self.tick + 1) % TICKS;
         if self.consult(newcomer).is_err() {
             self.counters.faults += 1;
             self.evict_natively(newcomer);

@@ -24,6 +24,8 @@ pub(crate) struct SlotNumbers {
     quarantine: Vec<u32>,
     /// Slots ever used: all below this number.
     used: u32,
+    /// Slots in quarantine that the maintainer has taken along.
+    away: usize,
 }
 
 impl SlotNumbers {
@@ -52,6 +54,25 @@ impl SlotNumbers {
         self.free.append(&mut self.quarantine);
     }
 
+    /// Frees `slot` at once: no event of its last tenant is on its way.
+    pub(crate) fn free(&mut self, slot: u32) {
+        self.free.push(slot);
+    }
+
+    /// Moves the slots in quarantine into `slots`, which is empty. Whoever takes them ends their
+    /// quarantine with [`free`](Self::free).
+    pub(crate) fn quarantined(&mut self, slots: &mut Vec<u32>) {
+        debug_assert!(slots.is_empty(), "one quarantine ends before the next is taken");
+        self.away += self.quarantine.len();
+        std::mem::swap(&mut self.quarantine, slots);
+    }
+
+    /// Frees the slots that [`quarantined`](Self::quarantined) had handed out.
+    pub(crate) fn end_quarantine(&mut self, slots: &mut Vec<u32>) {
+        self.away -= slots.len();
+        self.free.append(slots);
+    }
+
     /// Number of slots ever used.
     pub(crate) fn used(&self) -> u32 {
         self.used
@@ -59,7 +80,7 @@ impl SlotNumbers {
 
     /// Slots that are neither free nor in quarantine.
     pub(crate) fn taken(&self) -> usize {
-        self.used as usize - self.free.len() - self.quarantine.len()
+        self.used as usize - self.free.len() - self.quarantine.len() - self.away
     }
 }
 

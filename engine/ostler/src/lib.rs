@@ -16,10 +16,19 @@
 //! ```
 
 mod builtin;
+mod live;
 mod policy;
 mod spec;
 
 pub use builtin::{BUILTINS, Builtin, builtin};
+#[cfg(feature = "builtin")]
+pub use live::builder;
+pub use live::{host, policy, policy_from_module};
+pub use ostler_core::{
+    BuildError, Cache, CacheBuilder, Cause, Change, Clock, DefaultHashBuilder, Handover,
+    InsertOptions, InstanceSource, Iter, ManualClock, PolicyEvent, PolicyFault, SeatError,
+    SeatStatus, Snapshot, Stats, Stored, SystemClock, Ttl, Version,
+};
 pub use ostler_wasm as wasm;
 pub use policy::{Host, OpenError, Policy};
 pub use spec::{PolicySource, PolicySpec, SpecError};

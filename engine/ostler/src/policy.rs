@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 
 use ostler_abi::{Kind, NativePolicy, Setup};
-use ostler_core::{NativeInstance, PolicyFault, PolicyInstance, Wants};
+use ostler_core::{InstanceSource, NativeInstance, PolicyFault, PolicyInstance, Wants};
 use ostler_wasm::manifest::{ManifestError, ParamsError};
-use ostler_wasm::{Limits, LoadError, Manifest, ManifestLimits, Metering, PolicyModule, Runtime};
+use ostler_wasm::{
+    Limits, LoadError, Manifest, ManifestLimits, Metering, PolicyModule, Runtime, RuntimeError,
+};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::builtin::{BUILTINS, builtin};
-use crate::spec::{PolicySource, PolicySpec};
+use crate::spec::{PolicySource, PolicySpec, SpecError};
 
 /// Loads policies: one Wasm runtime with one kind of metering.
 #[derive(Clone, Debug)]
@@ -21,6 +23,7 @@ pub struct Host {
 /// A policy that can take a seat: its code, its manifest and its parameters.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    name: String,
     code: Code,
     manifest: Manifest,
     params: String,
@@ -58,6 +61,12 @@ pub enum OpenError {
         /// The step and the reason.
         source: LoadError,
     },
+    /// There is no Wasm host for live caches on this machine.
+    #[error("wasm host: {0}")]
+    Host(#[from] RuntimeError),
+    /// The name was not understood.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
     /// The manifest of a compiled-in policy is not valid.
     #[error("policy `{name}`: manifest: {source}")]
     Manifest {
@@ -90,6 +99,16 @@ impl Host {
     pub fn for_replay() -> Self {
         let runtime = Runtime::try_new(Metering::fuel(), Limits::default());
         Self { runtime: runtime.expect("the Wasm compiler supports this processor") }
+    }
+
+    /// A host that meters by CPU time, for live caches.
+    ///
+    /// # Errors
+    ///
+    /// Where the thread that watches the time does not start, or the Wasm compiler does not support
+    /// this processor.
+    pub fn try_live() -> Result<Self, RuntimeError> {
+        Ok(Self { runtime: Runtime::try_new(Metering::cpu_time(), Limits::default())? })
     }
 
     /// A host around a runtime of your own.
@@ -176,9 +195,15 @@ impl Policy {
         name: String,
     ) -> Result<Self, OpenError> {
         match manifest.params(params) {
-            Ok(params) => Ok(Self { code, manifest, params }),
+            Ok(params) => Ok(Self { name, code, manifest, params }),
             Err(source) => Err(OpenError::Params { name, source }),
         }
+    }
+
+    /// The policy's name as it was asked for.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What the policy says about itself.
@@ -212,5 +237,30 @@ impl Policy {
             },
             Code::Module(module) => Ok(Box::new(module.instantiate(setup, &self.params)?)),
         }
+    }
+}
+
+impl InstanceSource for Policy {
+    fn label(&self) -> &str {
+        &self.name
+    }
+
+    fn params(&self) -> &str {
+        &self.params
+    }
+
+    fn code_id(&self) -> String {
+        match &self.code {
+            Code::Native(_) => self.name.clone(),
+            Code::Module(module) => module.id().to_string(),
+        }
+    }
+
+    fn wants(&self) -> Wants {
+        Policy::wants(self)
+    }
+
+    fn instance(&self, setup: Setup) -> Result<Box<dyn PolicyInstance>, PolicyFault> {
+        Policy::instance(self, setup)
     }
 }

@@ -1,0 +1,336 @@
+//! Who is in charge: appointments, the way back, faults and restoration.
+
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::cache::Cache;
+use crate::cache::builder::budget_of;
+use crate::fault::PolicyFault;
+use crate::live::{Aftermath, Charge};
+use crate::source::InstanceSource;
+use crate::sync::Mutex;
+
+/// Back-off doubles at most this often.
+const DOUBLINGS_MAX: u32 = 10;
+
+/// The cache's side of its seats.
+pub(super) struct Control {
+    appointments: Mutex<Appointments>,
+    restoration: Mutex<Restoration>,
+    restore_after: Option<Duration>,
+}
+
+#[derive(Default)]
+struct Appointments {
+    desired: Option<Charge>,
+    previous: Option<Arc<dyn InstanceSource>>,
+    serial: u64,
+}
+
+/// When policies that lost their seat get it back.
+#[derive(Default)]
+struct Restoration {
+    due_ms: Option<u64>,
+    attempts: u32,
+}
+
+impl Control {
+    pub(super) fn new(restore_after: Option<Duration>) -> Self {
+        Self {
+            appointments: Mutex::new(Appointments::default()),
+            restoration: Mutex::new(Restoration::default()),
+            restore_after,
+        }
+    }
+}
+
+/// Why a policy did not get the seat. The cache goes on with the one it had.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SeatError {
+    /// The policy broke its contract while it was made or prepared.
+    #[error("policy `{policy}` in shard {shard}: {fault}; the policy before stays in charge")]
+    Fault {
+        /// Its name.
+        policy: String,
+        /// The shard, from 0.
+        shard: usize,
+        /// What it did.
+        fault: PolicyFault,
+    },
+    /// The policy's code is quarantined for this cache.
+    #[error("policy `{policy}` is quarantined after too many faults; pardon it to try again")]
+    Quarantined {
+        /// Its name.
+        policy: String,
+    },
+    /// There is no policy before this one.
+    #[error("there is no earlier policy to go back to")]
+    NoPrevious,
+}
+
+/// What a change of the policy did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Handover {
+    /// Entries that the new policy was told of.
+    pub adopted: u64,
+    /// Shards whose seat changed.
+    pub shards: usize,
+}
+
+/// What happened to the policy of a cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PolicyEvent {
+    /// A policy took the seats, by [`Cache::set_policy`] or [`Cache::rollback`].
+    Changed {
+        /// The policy before, none where the engine served by itself.
+        from: Option<String>,
+        /// The policy in charge now.
+        to: String,
+        /// Entries handed over.
+        adopted: u64,
+    },
+    /// A policy broke its contract and lost the seat of a shard; the fallback serves it.
+    Faulted {
+        /// Its name.
+        policy: String,
+        /// What it did.
+        fault: PolicyFault,
+    },
+    /// A policy faulted too often: it has lost all its seats and gets none any more.
+    Quarantined {
+        /// Its name.
+        policy: String,
+    },
+    /// A policy that had lost seats by faults has them back.
+    Restored {
+        /// Its name.
+        policy: String,
+        /// How many shards.
+        shards: usize,
+    },
+}
+
+/// Who is wanted in charge and who is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SeatStatus {
+    /// The policy that was appointed last, none where there was none.
+    pub desired: Option<String>,
+    /// Its parameters, flat JSON.
+    pub params: Option<String>,
+    /// The policy that a rollback would appoint.
+    pub previous: Option<String>,
+    /// The policy in charge of each shard, none where the fallback serves.
+    pub actual: Vec<Option<String>>,
+    /// Why the last holder of each shard's seat lost it.
+    pub faults: Vec<Option<PolicyFault>>,
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
+    /// Puts `policy` in charge of all shards, one after the other, while the cache serves: its
+    /// instances are prepared beside those in charge, adopt all entries, and then take the seats.
+    /// No entry is lost and no request fails.
+    ///
+    /// Cost: some microseconds for each instance and some hundred nanoseconds for each entry, on the
+    /// calling thread; other threads are held up for a slice of 128 entries at most.
+    ///
+    /// # Errors
+    ///
+    /// [`SeatError`]; the policy before is in charge of all shards then.
+    ///
+    /// See the crate `ostler` for policies by name and from module files.
+    pub fn set_policy(&self, policy: Arc<dyn InstanceSource>) -> Result<Handover, SeatError> {
+        let mut appointments = self.inner.control.appointments.lock();
+        self.appoint(&mut appointments, policy)
+    }
+
+    /// Puts the policy before this one in charge again, as a fresh instance that adopts all entries.
+    ///
+    /// # Errors
+    ///
+    /// [`SeatError::NoPrevious`] where there was none, and whatever [`set_policy`](Self::set_policy)
+    /// may say.
+    pub fn rollback(&self) -> Result<Handover, SeatError> {
+        let mut appointments = self.inner.control.appointments.lock();
+        let previous = appointments.previous.clone().ok_or(SeatError::NoPrevious)?;
+        self.appoint(&mut appointments, previous)
+    }
+
+    /// Trusts a quarantined policy again. It gets no seat by that.
+    pub fn pardon(&self, policy: &dyn InstanceSource) {
+        self.inner.quarantine.pardon(&policy.code_id());
+    }
+
+    /// Who is wanted in charge and who is. Waits for each shard's maintainer.
+    ///
+    /// ```
+    /// # let cache = ostler_core::Cache::<u32, u32>::builder(10).build()?;
+    /// assert_eq!(cache.seat_status().desired, None);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn seat_status(&self) -> SeatStatus {
+        let appointments = self.inner.control.appointments.lock();
+        let desired = appointments.desired.as_ref().map(|charge| &charge.source);
+        let label = |charge: Charge| charge.source.label().to_owned();
+        SeatStatus {
+            desired: desired.map(|source| source.label().to_owned()),
+            params: desired.map(|source| source.params().to_owned()),
+            previous: appointments.previous.as_ref().map(|source| source.label().to_owned()),
+            actual: self.inner.shards.iter().map(|shard| shard.charge().map(label)).collect(),
+            faults: self.inner.shards.iter().map(|shard| shard.seat_fault()).collect(),
+        }
+    }
+
+    /// Lines that the policies logged since the last call of this, bounded by their sandboxes.
+    ///
+    /// ```
+    /// # let cache = ostler_core::Cache::<u32, u32>::builder(10).build()?;
+    /// assert!(cache.take_policy_log().is_empty());
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn take_policy_log(&self) -> Vec<String> {
+        self.inner.shards.iter().flat_map(|shard| shard.take_log()).collect()
+    }
+
+    /// Changes the capacity while the cache serves. Where it shrinks, the policies say what goes.
+    ///
+    /// Shares are dealt to the shards anew; the number of shards stays. Waits for a change of the
+    /// policy that is under way.
+    ///
+    /// ```
+    /// # let cache = ostler_core::Cache::<u32, u32>::builder(10).build()?;
+    /// for key in 0..10 {
+    ///     let _ = cache.insert(key, key);
+    /// }
+    /// cache.resize(4);
+    /// assert_eq!(cache.capacity(), 4);
+    /// assert!(cache.len() <= 4 + cache.stats().slack);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    pub fn resize(&self, capacity: u64) {
+        let _appointments = self.inner.control.appointments.lock();
+        let shards = self.inner.shards.len();
+        for (index, shard) in self.inner.shards.iter().enumerate() {
+            let mut after = Aftermath::default();
+            shard.resize(budget_of(capacity, self.inner.slack, (index, shards)), &mut after);
+            self.finish(after);
+        }
+    }
+
+    fn appoint(
+        &self,
+        appointments: &mut Appointments,
+        source: Arc<dyn InstanceSource>,
+    ) -> Result<Handover, SeatError> {
+        let policy = source.label().to_owned();
+        if self.inner.quarantine.holds_code(&source.code_id()) {
+            return Err(SeatError::Quarantined { policy });
+        }
+        appointments.serial += 1;
+        let charge = Charge { source, serial: appointments.serial };
+        let mut adopted = 0;
+        for index in 0..self.inner.shards.len() {
+            match self.appoint_shard(index, &charge) {
+                Ok(entries) => adopted += entries,
+                Err(fault) => {
+                    self.go_back(appointments, index);
+                    return Err(SeatError::Fault { policy, shard: index, fault });
+                }
+            }
+        }
+        let former = appointments.desired.replace(charge);
+        let from = former.as_ref().map(|charge| charge.source.label().to_owned());
+        if let Some(former) = former {
+            appointments.previous = Some(former.source);
+        }
+        *self.inner.control.restoration.lock() = Restoration::default();
+        tracing::info!(target: "ostler::policy", policy, adopted, "policy in charge");
+        self.tell(&PolicyEvent::Changed { from, to: policy, adopted });
+        Ok(Handover { adopted, shards: self.inner.shards.len() })
+    }
+
+    fn appoint_shard(&self, index: usize, charge: &Charge) -> Result<u64, PolicyFault> {
+        let mut after = Aftermath::default();
+        let adopted = self.inner.shards[index].appoint(charge, &mut after);
+        self.finish(after);
+        adopted
+    }
+
+    /// The first `count` shards had changed when a later one failed: they get back what they had.
+    fn go_back(&self, appointments: &mut Appointments, count: usize) {
+        appointments.serial += 1;
+        let serial = appointments.serial;
+        let desired = appointments.desired.as_mut().map(|charge| {
+            charge.serial = serial;
+            charge.clone()
+        });
+        for index in 0..count {
+            let back = desired.as_ref().map(|charge| self.appoint_shard(index, charge));
+            if !matches!(back, Some(Ok(_))) {
+                let mut after = Aftermath::default();
+                self.inner.shards[index].dismiss(&mut after);
+                self.finish(after);
+            }
+        }
+    }
+
+    /// Counts a fault, and quarantines the code where it was one too many.
+    pub(super) fn note_fault(&self, source: &dyn InstanceSource, serial: u64, fault: PolicyFault) {
+        let policy = source.label().to_owned();
+        let now_ms = self.inner.clock.now_ms();
+        tracing::warn!(target: "ostler::policy", policy, %fault, "a policy lost its seat");
+        self.tell(&PolicyEvent::Faulted { policy: policy.clone(), fault });
+        if self.inner.quarantine.note(&source.code_id(), serial, now_ms) {
+            tracing::warn!(target: "ostler::policy", policy, "policy quarantined");
+            self.tell(&PolicyEvent::Quarantined { policy });
+        }
+        let Some(wait) = self.inner.control.restore_after else { return };
+        let mut restoration = self.inner.control.restoration.lock();
+        if restoration.due_ms.is_none() {
+            let doublings = restoration.attempts.min(DOUBLINGS_MAX);
+            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            restoration.due_ms =
+                Some(now_ms.saturating_add(wait_ms.saturating_mul(1 << doublings)));
+        }
+    }
+
+    /// Gives seats back that were lost by faults, where their time has come.
+    pub(super) fn restore_due(&self) {
+        if self.inner.control.restore_after.is_none() {
+            return;
+        }
+        let now_ms = self.inner.clock.now_ms();
+        {
+            let mut restoration = self.inner.control.restoration.lock();
+            if restoration.due_ms.is_none_or(|due_ms| due_ms > now_ms) {
+                return;
+            }
+            restoration.due_ms = None;
+            restoration.attempts += 1;
+        }
+        let appointments = self.inner.control.appointments.lock();
+        let Some(charge) = &appointments.desired else { return };
+        if self.inner.quarantine.holds_code(&charge.source.code_id()) {
+            return;
+        }
+        let mut shards = 0;
+        for (index, shard) in self.inner.shards.iter().enumerate() {
+            if shard.charge().is_none() {
+                match self.appoint_shard(index, charge) {
+                    Ok(_) => shards += 1,
+                    Err(fault) => self.note_fault(&*charge.source, charge.serial, fault),
+                }
+            }
+        }
+        let policy = charge.source.label().to_owned();
+        self.tell(&PolicyEvent::Restored { policy, shards });
+    }
+}

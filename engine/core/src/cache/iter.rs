@@ -1,0 +1,54 @@
+//! Walking over the entries while others change them.
+
+use std::hash::{BuildHasher, Hash};
+
+use crate::cache::Cache;
+
+/// Entries of a cache, cloned slice by slice; made by [`Cache::iter`].
+pub struct Iter<K, V, S> {
+    cache: Cache<K, V, S>,
+    shard: usize,
+    next_slot: u32,
+    slice: std::vec::IntoIter<(K, V)>,
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
+    /// All entries, in no order. Each is as it was at some moment of the walk; entries that come or
+    /// go meanwhile may be seen or not, and none is seen twice unless it left and came back. No
+    /// request is counted. Cost: a lock for every 256 slots, and a clone for every entry.
+    ///
+    /// ```
+    /// # let cache = ostler_core::Cache::<u32, u32>::builder(10).build()?;
+    /// let _ = (cache.insert(1, 10), cache.insert(2, 20));
+    /// let mut entries: Vec<(u32, u32)> = cache.iter().collect();
+    /// entries.sort_unstable();
+    /// assert_eq!(entries, [(1, 10), (2, 20)]);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    pub fn iter(&self) -> Iter<K, V, S>
+    where
+        K: Clone,
+        V: Clone,
+    {
+        Iter { cache: self.clone(), shard: 0, next_slot: 0, slice: Vec::new().into_iter() }
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Iterator for Iter<K, V, S> {
+    type Item = (K, V);
+
+    fn next(&mut self) -> Option<(K, V)> {
+        loop {
+            if let Some(entry) = self.slice.next() {
+                return Some(entry);
+            }
+            let shard = self.cache.inner.shards.get(self.shard)?;
+            let (slice, next_slot) = shard.slice(self.next_slot);
+            self.slice = slice.into_iter();
+            match next_slot {
+                Some(slot) => self.next_slot = slot,
+                None => (self.shard, self.next_slot) = (self.shard + 1, 0),
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Loading what is not there: one load for each key, however many wait.
+
+use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
+
+use crate::cache::Cache;
+use crate::flight::Port;
+use crate::live::Aftermath;
+use crate::options::InsertOptions;
+use crate::sync::Arc;
+
+/// The cache as a load sees it.
+struct Loaded<'a, K, V, S> {
+    cache: &'a Cache<K, V, S>,
+    options: InsertOptions,
+}
+
+impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Port<K, V> for Loaded<'_, K, V, S> {
+    fn find(&self, key: &K) -> Option<V> {
+        self.cache.peek(key)
+    }
+
+    fn store(&self, key: &K, value: V, took: Duration, still_wanted: &dyn Fn() -> bool) {
+        let options = self.options.cost(took);
+        let newcomer = self.cache.newcomer(key.clone(), value, options);
+        let mut after = Aftermath::default();
+        self.cache.shard(newcomer.hash).insert_loaded(newcomer, still_wanted, &mut after);
+        self.cache.finish(after);
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Cache<K, V, S> {
+    /// The value of `key`, loaded by `load` where it is not there. However many callers ask for a key,
+    /// one loads and the others wait for it; how long it took becomes the entry's cost.
+    ///
+    /// A loader that panics hurts only its own caller: one of those who wait loads instead. If the
+    /// key is written or removed during the load, callers who were waiting still get the value, but it
+    /// is not stored.
+    ///
+    /// ```
+    /// # let cache = ostler_core::Cache::<u32, String>::builder(10).build()?;
+    /// assert_eq!(cache.get_or_insert_with(&1, || "loaded".to_owned()), "loaded");
+    /// assert_eq!(cache.get_or_insert_with(&1, || unreachable!()), "loaded");
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    pub fn get_or_insert_with(&self, key: &K, load: impl FnOnce() -> V) -> V {
+        match self.try_get_or_insert_with(key, || Ok::<V, std::convert::Infallible>(load())) {
+            Ok(value) => value,
+            Err(never) => match *never {},
+        }
+    }
+
+    /// As [`get_or_insert_with`](Self::get_or_insert_with), for loads that can fail.
+    ///
+    /// # Errors
+    ///
+    /// What the loader returned: the same for everybody who waited for it. It is not stored.
+    ///
+    /// ```
+    /// # let cache = ostler_core::Cache::<u32, String>::builder(10).build()?;
+    /// let failed = cache.try_get_or_insert_with(&1, || Err("no such row"));
+    /// assert_eq!(failed.map_err(|error| *error), Err("no such row"));
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    pub fn try_get_or_insert_with<E: Send + Sync + 'static>(
+        &self,
+        key: &K,
+        load: impl FnOnce() -> Result<V, E>,
+    ) -> Result<V, Arc<E>> {
+        match self.get(key) {
+            Some(value) => Ok(value),
+            None => self.inner.loads.load(key, &self.port(InsertOptions::new()), load),
+        }
+    }
+
+    /// The value of `key`, loaded by the future `load` where it is not there; one load for each key,
+    /// as [`get_or_insert_with`](Self::get_or_insert_with). Works under any runtime; `load` is not
+    /// polled where it is not needed. Dropping the future that leads a load lets a waiter take over.
+    ///
+    /// # Errors
+    ///
+    /// What the loader returned: the same for everybody who waited for it. It is not stored.
+    ///
+    /// ```
+    /// # let cache = ostler_core::Cache::<u32, String>::builder(10).build()?;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let value = cache.get_or_load(&1, async { Ok::<_, std::io::Error>("row 1".to_owned()) }).await;
+    /// assert_eq!(value.ok().as_deref(), Some("row 1"));
+    /// assert_eq!(cache.get(&1).as_deref(), Some("row 1"));
+    /// # });
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    pub async fn get_or_load<E: Send + Sync + 'static>(
+        &self,
+        key: &K,
+        load: impl Future<Output = Result<V, E>>,
+    ) -> Result<V, Arc<E>> {
+        self.get_or_load_with(key, InsertOptions::new(), load).await
+    }
+
+    /// As [`get_or_load`](Self::get_or_load), storing the value with these options; the cost is
+    /// measured.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_or_load`](Self::get_or_load).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ostler_core::{Cache, InsertOptions};
+    /// # let cache = Cache::<u32, String>::builder(10).build()?;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let brief = InsertOptions::new().ttl(Duration::from_secs(5));
+    /// let load = async { Ok::<_, std::io::Error>("row 1".to_owned()) };
+    /// let _ = cache.get_or_load_with(&1, brief, load).await;
+    /// assert!(cache.entry(&1).is_some_and(|entry| entry.remaining.is_some()));
+    /// # });
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    pub async fn get_or_load_with<E: Send + Sync + 'static>(
+        &self,
+        key: &K,
+        options: InsertOptions,
+        load: impl Future<Output = Result<V, E>>,
+    ) -> Result<V, Arc<E>> {
+        match self.get(key) {
+            Some(value) => Ok(value),
+            None => self.inner.loads.load_async(key, &self.port(options), load).await,
+        }
+    }
+
+    fn port(&self, options: InsertOptions) -> Loaded<'_, K, V, S> {
+        Loaded { cache: self, options }
+    }
+}

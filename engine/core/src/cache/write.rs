@@ -1,0 +1,206 @@
+//! Writing.
+
+use std::borrow::Borrow;
+use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
+
+use crate::cache::Cache;
+use crate::live::{Aftermath, Newcomer};
+use crate::options::{InsertOptions, Stored, Ttl};
+
+/// What [`Cache::compute`] is to do with an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Change<V> {
+    /// Leave it as it is.
+    Keep,
+    /// Store this value.
+    Put(V),
+    /// Remove it.
+    Remove,
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
+    /// Stores `value` under `key` with the cache's own settings.
+    ///
+    /// Cost: as a hit, and two stores; one insert in many also calls the policy, and drops what that
+    /// gave up. Where the shard is full and the policy busy for longer than the configured wait, the
+    /// engine evicts by itself.
+    ///
+    /// ```
+    /// # use ostler_core::{Cache, Stored};
+    /// # let cache = Cache::<u32, u32>::builder(10).build()?;
+    /// assert_eq!(cache.insert(1, 7), Stored::New);
+    /// assert_eq!(cache.insert(1, 8), Stored::Replaced);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    #[inline]
+    pub fn insert(&self, key: K, value: V) -> Stored {
+        self.insert_with(key, value, InsertOptions::new())
+    }
+
+    /// Stores `value` under `key`: with a time to live, a cost, a class.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ostler_core::{Cache, InsertOptions};
+    /// # let cache = Cache::<u32, u32>::builder(10).build()?;
+    /// let _ = cache.insert_with(1, 7, InsertOptions::new().ttl(Duration::from_secs(60)));
+    /// assert!(cache.entry(&1).is_some_and(|entry| entry.remaining.is_some()));
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    #[inline]
+    pub fn insert_with(&self, key: K, value: V, options: InsertOptions) -> Stored {
+        let newcomer = self.newcomer(key, value, options);
+        let mut after = Aftermath::default();
+        let stored = self.shard(newcomer.hash).insert(newcomer, &mut after);
+        self.finish(after);
+        stored
+    }
+
+    /// Weighs and hashes, outside every lock.
+    #[inline]
+    pub(super) fn newcomer(&self, key: K, value: V, options: InsertOptions) -> Newcomer<K, V> {
+        let weight = match &self.inner.weigher {
+            Some(weigher) => weigher(&key, &value).max(1),
+            None => 1,
+        };
+        let hash = self.inner.keys.hash(&key);
+        Newcomer { key, value, hash, weight, options }
+    }
+
+    /// Removes `key`. True where it was resident. A load of the key that is under way will not be
+    /// stored.
+    ///
+    /// ```
+    /// # let cache = ostler_core::Cache::<u32, u32>::builder(10).build()?;
+    /// let _ = cache.insert(1, 7);
+    /// assert!(cache.remove(&1) && !cache.remove(&1));
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    pub fn remove<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let hash = self.inner.keys.hash(key);
+        let mut after = Aftermath::default();
+        let removed = self.shard(hash).remove(hash, key, &mut after);
+        self.finish(after);
+        removed
+    }
+
+    /// Changes the value of `key` by `change`, which sees the value that is there. Nothing gets lost
+    /// between reading and writing: if another thread wrote meanwhile, `change` is asked again.
+    ///
+    /// `change` runs outside every lock and may run several times. The lifetime of an entry that is
+    /// overwritten goes on.
+    ///
+    /// ```
+    /// # use ostler_core::{Cache, Change};
+    /// # let cache = Cache::<&str, u32>::builder(10).build()?;
+    /// let count = |old: Option<&u32>| Change::Put(old.map_or(1, |old| old + 1));
+    /// assert_eq!(cache.compute("a", count), Some(1));
+    /// assert_eq!(cache.compute("a", count), Some(2));
+    /// assert_eq!(cache.compute("a", |_| Change::Remove), None);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    ///
+    /// Returns the value that is stored afterwards.
+    pub fn compute(&self, key: K, mut change: impl FnMut(Option<&V>) -> Change<V>) -> Option<V>
+    where
+        K: Clone,
+        V: Clone,
+    {
+        let options = InsertOptions::new().end(Ttl::Keep);
+        loop {
+            let before = self.entry(&key);
+            let value = before.as_ref().map(|entry| &entry.value);
+            let expected = before.as_ref().map(|entry| entry.version);
+            let outcome = match change(value) {
+                Change::Keep => return before.map(|entry| entry.value),
+                Change::Put(value) => {
+                    let newcomer = self.newcomer(key.clone(), value.clone(), options);
+                    let mut after = Aftermath::default();
+                    let shard = self.shard(newcomer.hash);
+                    let stored = shard.insert_if(newcomer, expected, &mut after);
+                    self.finish(after);
+                    stored.then_some(Some(value))
+                }
+                Change::Remove => {
+                    let hash = self.inner.keys.hash(&key);
+                    let mut after = Aftermath::default();
+                    let removed = self.shard(hash).remove_if(hash, &key, expected, &mut after);
+                    self.finish(after);
+                    removed.then_some(None)
+                }
+            };
+            if let Some(value) = outcome {
+                return value;
+            }
+        }
+    }
+
+    /// Changes the value of `key` where it is resident, as [`compute`](Self::compute). Returns the new
+    /// value, none where there was nothing to change.
+    ///
+    /// ```
+    /// # let cache = ostler_core::Cache::<&str, u32>::builder(10).build()?;
+    /// let _ = cache.insert("a", 1);
+    /// assert_eq!(cache.update("a", |old| old + 1), Some(2));
+    /// assert_eq!(cache.update("b", |old| old + 1), None);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    pub fn update(&self, key: K, mut change: impl FnMut(&V) -> V) -> Option<V>
+    where
+        K: Clone,
+        V: Clone,
+    {
+        self.compute(key, |old| old.map_or(Change::Keep, |old| Change::Put(change(old))))
+    }
+
+    /// Moves the end of the entry of `key`: after `ttl` from now, or never where that is none. True
+    /// where it is resident. Zero removes it as expired at the next occasion.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let cache = ostler_core::Cache::<u32, u32>::builder(10).build()?;
+    /// let _ = cache.insert(1, 7);
+    /// assert!(cache.expire_after(&1, Some(Duration::ZERO)));
+    /// assert_eq!(cache.get(&1), None);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    pub fn expire_after<Q>(&self, key: &Q, ttl: Option<Duration>) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let hash = self.inner.keys.hash(key);
+        let mut after = Aftermath::default();
+        let found = self.shard(hash).expire_after(hash, key, ttl, &mut after);
+        self.finish(after);
+        found
+    }
+
+    /// Removes everything that is resident now; what other threads put in meanwhile may stay. Bounded
+    /// slices: other threads go on in between. Cost: O(entries).
+    ///
+    /// ```
+    /// # let cache = ostler_core::Cache::<u32, u32>::builder(10).build()?;
+    /// let _ = cache.insert(1, 7);
+    /// cache.clear();
+    /// assert!(cache.is_empty());
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    pub fn clear(&self) {
+        for shard in &self.inner.shards {
+            let mut next = Some(0);
+            while let Some(first) = next {
+                let mut after = Aftermath::default();
+                next = shard.clear_slice(first, &mut after);
+                shard.try_maintain(&mut after);
+                self.finish(after);
+            }
+        }
+    }
+}

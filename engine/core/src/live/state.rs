@@ -1,0 +1,638 @@
+//! What a shard's lock guards: the entries, the notes for the policy, and the engine's own eviction.
+//!
+//! Every method is one operation under the lock. Nothing in here calls a policy, a weigher, a
+//! listener or a loader, and no value drops in here: whatever leaves goes into [`Left`], which the
+//! caller empties after unlocking. `Eq`, `Hash` and `Clone` of the user's types do run in here; a
+//! panic in them leaves everything valid, because they run before anything changes.
+
+use std::borrow::Borrow;
+use std::hash::Hash;
+use std::time::Duration;
+
+use ostler_abi::{Kind, NO_SLOT, Record};
+
+use crate::chunked::Chunked;
+use crate::expiry::{Expiry, Lifetime};
+use crate::fallback::Fallback;
+use crate::live::left::Left;
+use crate::live::notes::{Batch, Notes};
+use crate::live::ticks::TickTimes;
+use crate::options::{Cause, InsertOptions, Snapshot, Stored, Ttl, Version};
+use crate::residents::{KeyHash, Named, Now, Residents, TICKS};
+use crate::seat::Wants;
+use crate::stats::ShardCounts;
+
+/// Expired entries that one maintenance reaps at most, in nodes of the wheel looked at.
+pub(crate) const REAP_WORK: u32 = 512;
+/// The same for one insert into a shard whose entries expire.
+const REAP_WORK_INSERT: u32 = 8;
+/// Slots of the log that one maintenance takes.
+const SLICE_RECORDS: usize = 512;
+
+/// A tick without writes lasts for as many notes as there are residents, divided by this.
+const QUIET_SHARE: usize = 8;
+
+/// Milliseconds of the unit in which births are kept: 32 bits of it are 13 years.
+const BORN_MS: u64 = 100;
+
+/// How much a shard may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Budget {
+    /// Sum of weights that the policy keeps.
+    pub(crate) capacity: u64,
+    /// What may come on top until the policy has been asked.
+    pub(crate) slack: u64,
+}
+
+impl Budget {
+    /// The weight that is never exceeded.
+    pub(crate) fn limit(self) -> u64 {
+        self.capacity.saturating_add(self.slack)
+    }
+}
+
+/// An entry that wants in, with all that is known about it.
+#[derive(Debug)]
+pub(crate) struct Newcomer<K, V> {
+    pub(crate) key: K,
+    pub(crate) value: V,
+    pub(crate) hash: u64,
+    /// At least 1.
+    pub(crate) weight: u32,
+    pub(crate) options: InsertOptions,
+}
+
+/// Defaults of the cache that an entry's lifetime follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lifetimes {
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) tti: Option<Duration>,
+}
+
+/// What is known about the load of an entry: the price of these options is this side table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Origin {
+    cost_us: u32,
+    class: u8,
+}
+
+/// Whether a policy kept a newcomer that it was asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    No,
+    Yes,
+}
+
+/// Whether a policy is told and asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seating {
+    /// A policy is in charge; else the engine evicts by itself at once.
+    pub(crate) taken: bool,
+    /// Notes are kept: for the policy in charge, or for one that is being prepared.
+    pub(crate) noting: bool,
+    /// Which optional events any of them wants.
+    pub(crate) wants: Wants,
+}
+
+/// The state of one shard.
+pub(crate) struct State<K, V, H> {
+    pub(crate) residents: Residents<K, V, H>,
+    pub(crate) notes: Notes,
+    pub(crate) budget: Budget,
+    pub(crate) seating: Seating,
+    pub(crate) counts: ShardCounts,
+    lifetimes: Lifetimes,
+    fallback: Fallback,
+    expiry: Option<Box<Expiry>>,
+    origins: Option<Box<Chunked<Origin>>>,
+    ticks: TickTimes,
+    /// Records noted in this tick by maintenances that did not end it.
+    noted: usize,
+    now_ms: u64,
+}
+
+/// What came of an attempt to put an entry in.
+pub(crate) enum Put<K, V> {
+    /// It is through.
+    Done(Stored),
+    /// There is no room within the limit: the policy has to be asked first.
+    NoRoom(Newcomer<K, V>),
+}
+
+impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
+    pub(crate) fn new(hasher: H, expected: usize, setup: StateSetup) -> Self {
+        Self {
+            residents: Residents::new(hasher, expected),
+            notes: Notes::new(setup.notes_len_max),
+            budget: setup.budget,
+            seating: Seating { taken: false, noting: false, wants: Wants::NONE },
+            counts: ShardCounts::default(),
+            lifetimes: setup.lifetimes,
+            fallback: Fallback::new(setup.seed),
+            expiry: None,
+            origins: None,
+            ticks: TickTimes::new(setup.now_ms),
+            noted: 0,
+            now_ms: setup.now_ms,
+        }
+    }
+
+    /// True where the time matters to every operation.
+    #[inline]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.expiry.is_some()
+    }
+
+    /// True where the maintainer should come soon.
+    #[inline]
+    pub(crate) fn is_due(&self) -> bool {
+        self.seating.noting && self.notes.is_full()
+    }
+
+    /// The slot of `key`, unless it has expired by `now_ms`.
+    #[inline(always)]
+    pub(crate) fn find<Q>(&self, hash: u64, key: &Q, now_ms: u64) -> Option<u32>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let slot = self.residents.find(hash, key)?;
+        match &self.expiry {
+            Some(expiry) if expiry.is_expired(slot, now_ms) => None,
+            _ => Some(slot),
+        }
+    }
+
+    /// As [`find`](Self::find), and an entry that has expired leaves.
+    #[inline]
+    pub(crate) fn find_live<Q>(
+        &mut self,
+        hash: u64,
+        key: &Q,
+        now_ms: u64,
+        left: &mut Left<K, V>,
+    ) -> Option<u32>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let slot = self.residents.find(hash, key)?;
+        if self.has_expired(slot, now_ms) {
+            self.depart(slot, Cause::Expired, left);
+            return None;
+        }
+        Some(slot)
+    }
+
+    #[inline]
+    pub(crate) fn has_expired(&self, slot: u32, now_ms: u64) -> bool {
+        self.expiry.as_ref().is_some_and(|expiry| expiry.is_expired(slot, now_ms))
+    }
+
+    /// Counts a request that found `slot`, notes it, and lends the value.
+    #[inline]
+    pub(crate) fn hit(&mut self, slot: u32, hash: u64, now_ms: u64) -> Option<&V> {
+        self.counts.hits += 1;
+        if let Some(expiry) = &mut self.expiry {
+            expiry.touch(slot, now_ms);
+        }
+        let tick = self.ticks.now();
+        if !(self.seating.noting && self.seating.wants.hits) {
+            return self.residents.touch(slot, tick).1;
+        }
+        if self.notes.is_full() {
+            self.counts.hits_dropped += 1;
+            return self.residents.touch_unnoted(slot, tick);
+        }
+        let record = self.record(Kind::Hit, slot, hash);
+        let (access, value) = self.residents.touch(slot, tick);
+        self.counts.hits_coalesced += u64::from(access.coalesced);
+        self.notes.hit(Record { count: 1 + access.untold, ..record }, access.coalesced);
+        value
+    }
+
+    /// Counts a request that found nothing, and notes it where a policy wants to know.
+    #[inline]
+    pub(crate) fn miss(&mut self, hash: u64) {
+        self.counts.misses += 1;
+        if self.seating.noting && self.seating.wants.misses {
+            let record = Record {
+                key_hash: hash,
+                time_ms: self.now_ms,
+                count: 1,
+                weight: 1,
+                ..Record::new(Kind::Miss, NO_SLOT)
+            };
+            self.notes.miss(record);
+        }
+    }
+
+    /// Puts an entry in, if there is room for it within the limit, or by the engine's own eviction
+    /// where no policy is in charge.
+    pub(crate) fn put(
+        &mut self,
+        newcomer: Newcomer<K, V>,
+        now_ms: u64,
+        left: &mut Left<K, V>,
+    ) -> Put<K, V> {
+        self.now_ms = self.now_ms.max(now_ms);
+        if self.expiry.is_some() {
+            self.reap(now_ms, REAP_WORK_INSERT, left);
+        }
+        let resident = self.find_live(newcomer.hash, &newcomer.key, now_ms, left);
+        let unborn = newcomer.options.ttl == Ttl::After(Duration::ZERO);
+        if u64::from(newcomer.weight) > self.budget.capacity || unborn {
+            return Put::Done(self.refuse(newcomer, resident, left));
+        }
+        let freed = resident.map_or(0, |slot| self.residents.weight_of(slot));
+        let weight = self.residents.weight() - u64::from(freed) + u64::from(newcomer.weight);
+        if !self.seating.taken {
+            self.ticks.advance(self.now_ms);
+            let room = self.room_for(newcomer.weight.saturating_sub(freed));
+            self.evict_natively(room, resident, left);
+        } else if weight > self.budget.limit() && newcomer.weight > freed {
+            return Put::NoRoom(newcomer);
+        }
+        Put::Done(match resident {
+            Some(slot) => self.overwrite(slot, newcomer, now_ms, left),
+            None => self.admit(newcomer, now_ms),
+        })
+    }
+
+    /// Puts an entry in by the engine's own eviction: the policy cannot be asked now.
+    pub(crate) fn put_natively(
+        &mut self,
+        newcomer: Newcomer<K, V>,
+        now_ms: u64,
+        left: &mut Left<K, V>,
+    ) -> Stored {
+        let resident = self.find(newcomer.hash, &newcomer.key, now_ms);
+        let freed = resident.map_or(0, |slot| self.residents.weight_of(slot));
+        let room = self.room_for(newcomer.weight.saturating_sub(freed));
+        self.evict_natively(room, resident, left);
+        match self.put(newcomer, now_ms, left) {
+            Put::Done(stored) => stored,
+            // Cannot be: what was in the way is gone, and the lock was held. If it were, the newcomer
+            // is the one that goes.
+            Put::NoRoom(newcomer) => self.refuse(newcomer, None, left),
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        newcomer: Newcomer<K, V>,
+        resident: Option<u32>,
+        left: &mut Left<K, V>,
+    ) -> Stored {
+        self.counts.inserted += 1;
+        if let Some(slot) = resident {
+            self.depart(slot, Cause::Replaced, left);
+        }
+        self.counts.left(Cause::Rejected);
+        left.push((newcomer.key, newcomer.value, Cause::Rejected));
+        Stored::Rejected
+    }
+
+    fn admit(&mut self, newcomer: Newcomer<K, V>, now_ms: u64) -> Stored {
+        let Newcomer { key, value, hash, weight, options } = newcomer;
+        let now = Now { tick: self.ticks.now(), born: (self.now_ms / BORN_MS) as u32 };
+        let slot = self.residents.insert(hash, (key, value), weight, now);
+        self.counts.inserted += 1;
+        self.settle(slot, &options, None, now_ms);
+        self.note_write(Kind::Insert, slot, hash);
+        Stored::New
+    }
+
+    fn overwrite(
+        &mut self,
+        slot: u32,
+        newcomer: Newcomer<K, V>,
+        now_ms: u64,
+        left: &mut Left<K, V>,
+    ) -> Stored {
+        let Newcomer { key, value, hash, weight, options } = newcomer;
+        let end_ms = self.expiry.as_ref().and_then(|expiry| expiry.live_end_ms(slot));
+        let same_weight = self.residents.weight_of(slot) == weight;
+        let tick = self.ticks.now();
+        let replaced = self.residents.replace(slot, value, weight, tick);
+        let coalesced = replaced.as_ref().is_some_and(|(_, access)| access.coalesced);
+        if let Some((old, _)) = replaced {
+            left.push((key, old, Cause::Replaced));
+        }
+        self.counts.inserted += 1;
+        self.counts.left(Cause::Replaced);
+        self.settle(slot, &options, end_ms, now_ms);
+        if !(same_weight && coalesced) {
+            self.note_write(Kind::Update, slot, hash);
+        }
+        Stored::Replaced
+    }
+
+    /// Takes a slot for `newcomer`, and gives the record that introduces it.
+    pub(crate) fn reserve(&mut self, newcomer: &Newcomer<K, V>) -> Record {
+        let slot = self.residents.reserve();
+        let InsertOptions { cost_us, class, .. } = newcomer.options;
+        let record = Origin { cost_us, class }.record(
+            Kind::Insert,
+            newcomer.hash,
+            newcomer.weight,
+            self.now_ms,
+        );
+        Record { slot, ..record }
+    }
+
+    /// Puts `newcomer` into the slot that was reserved for it. The policy has heard of it.
+    pub(crate) fn admit_reserved(
+        &mut self,
+        newcomer: Newcomer<K, V>,
+        slot: u32,
+        now_ms: u64,
+    ) -> Stored {
+        let Newcomer { key, value, hash, weight, options } = newcomer;
+        let now = Now { tick: self.ticks.now(), born: (self.now_ms / BORN_MS) as u32 };
+        self.residents.insert_at(slot, (hash, weight), (key, value), now);
+        self.counts.inserted += 1;
+        self.settle(slot, &options, None, now_ms);
+        Stored::New
+    }
+
+    /// Gives a reserved slot back. `departure` is told to the policy where it `wanted` the newcomer.
+    pub(crate) fn unreserve(&mut self, departure: Record, wanted: Wanted) {
+        let told = wanted == Wanted::Yes && self.seating.noting;
+        let named =
+            if told && !self.notes.departure(departure) { Named::Yes } else { Named::Never };
+        self.residents.unreserve(departure.slot, named);
+    }
+
+    /// The weight that may be resident for `weight` more to fit.
+    pub(crate) fn room_for(&self, weight: u32) -> u64 {
+        let Budget { capacity, .. } = self.budget;
+        let limit = if self.seating.taken { self.budget.limit() } else { capacity };
+        limit.saturating_sub(u64::from(weight))
+    }
+
+    /// Counts `newcomer` in and out: the policy did not want it.
+    pub(crate) fn reject(&mut self, newcomer: Newcomer<K, V>, left: &mut Left<K, V>) -> Stored {
+        self.refuse(newcomer, None, left)
+    }
+
+    /// Nobody listens any more: what was noted is forgotten.
+    pub(crate) fn silence(&mut self) {
+        self.notes.take(&mut Batch::default(), usize::MAX, |_| None);
+        self.residents.release();
+    }
+
+    /// The time as of the last maintenance or timed write, milliseconds.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Side tables follow what was written into `slot`. `end_ms` is when the entry before would have
+    /// ended.
+    fn settle(&mut self, slot: u32, options: &InsertOptions, end_ms: Option<u64>, now_ms: u64) {
+        if self.origins.is_some() || options.cost_us != 0 || options.class != 0 {
+            let origins = self.origins.get_or_insert_default();
+            origins.reach(slot);
+            origins[slot] = Origin { cost_us: options.cost_us, class: options.class };
+        }
+        let to_live_ms = match options.ttl {
+            Ttl::OfCache => self.lifetimes.ttl.map(millis),
+            Ttl::After(ttl) => Some(millis(ttl)),
+            Ttl::Never => None,
+            Ttl::Keep => end_ms.map(|end| end.saturating_sub(now_ms)),
+        };
+        let to_idle_ms = options.tti.or(self.lifetimes.tti).map(millis);
+        if self.expiry.is_none() && to_live_ms.is_none() && to_idle_ms.is_none() {
+            return;
+        }
+        let expiry = self.expiry.get_or_insert_with(|| Box::new(Expiry::new(now_ms)));
+        expiry.set(slot, Lifetime { to_live_ms, to_idle_ms }, now_ms);
+    }
+
+    /// Takes the entry in `slot` out for a reason that is not the policy's. Notes it.
+    pub(crate) fn depart(&mut self, slot: u32, cause: Cause, left: &mut Left<K, V>) {
+        let Some(hash) = self.residents.hash_at(slot) else { return };
+        let kind = if cause == Cause::Expired { Kind::Expire } else { Kind::Remove };
+        let record = self.record(kind, slot, hash);
+        let free = !self.seating.noting || self.notes.departure(record);
+        let entry = if free {
+            self.residents.remove_and_free(slot, hash)
+        } else {
+            self.residents.remove_and_quarantine(slot, hash)
+        };
+        if let Some(expiry) = &mut self.expiry {
+            expiry.clear(slot);
+        }
+        self.counts.left(cause);
+        if let Some((key, value)) = entry {
+            left.push((key, value, cause));
+        }
+    }
+
+    /// Takes out the entry in `slot`, whose key's hash is `hash`, as the policy chose.
+    #[inline]
+    pub(crate) fn evict(&mut self, slot: u32, hash: u64, cause: Cause, left: &mut Left<K, V>) {
+        let Some((key, value)) = self.residents.remove_and_free(slot, hash) else { return };
+        self.notes.evicted(slot);
+        if let Some(expiry) = &mut self.expiry {
+            expiry.clear(slot);
+        }
+        self.counts.left(cause);
+        left.push((key, value, cause));
+    }
+
+    /// Evicts by the fallback until at most `weight_max` is resident, sparing `spared`.
+    pub(crate) fn evict_natively(
+        &mut self,
+        weight_max: u64,
+        spared: Option<u32>,
+        left: &mut Left<K, V>,
+    ) {
+        while self.residents.weight() > weight_max {
+            let tick = self.ticks.now();
+            let Self { residents, fallback, .. } = self;
+            let age = |slot| if Some(slot) == spared { None } else { residents.age(slot, tick) };
+            let Some(victim) = fallback.choose(residents.slots(), age) else { break };
+            self.counts.evicted_natively += 1;
+            self.depart(victim, Cause::Evicted, left);
+        }
+    }
+
+    /// As [`evict_natively`](Self::evict_natively), at most a slice of entries.
+    pub(crate) fn evict_slice(&mut self, weight_max: u64, left: &mut Left<K, V>) {
+        for _ in 0..SLICE_RECORDS {
+            let weight = self.residents.weight();
+            if weight <= weight_max {
+                break;
+            }
+            self.evict_natively(weight - 1, None, left);
+        }
+    }
+
+    /// Takes out entries that have expired, as long as `work` lasts. True where there may be more.
+    pub(crate) fn reap(&mut self, now_ms: u64, mut work: u32, left: &mut Left<K, V>) -> bool {
+        let Some(mut expiry) = self.expiry.take() else { return false };
+        let mut expired = Vec::new();
+        while let Some(slot) = expiry.pop_expired(now_ms, &mut work) {
+            expired.push(slot);
+        }
+        self.expiry = Some(expiry);
+        for slot in expired {
+            self.depart(slot, Cause::Expired, left);
+        }
+        work == 0
+    }
+
+    /// Starts a maintenance: moves what waits into `batch` and `freed`, and lets the time go on.
+    pub(super) fn collect(
+        &mut self,
+        now_ms: u64,
+        taken: (&mut Batch, &mut Vec<u32>),
+        left: &mut Left<K, V>,
+    ) {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.reap(now_ms, REAP_WORK, left);
+        let Self { notes, residents, origins, now_ms, .. } = self;
+        let (batch, freed) = taken;
+        let slots_max = notes.take(batch, SLICE_RECORDS, |slot| {
+            let hash = residents.hash_at(slot)?;
+            let weight = residents.weight_of(slot);
+            let origin = origin_of(origins.as_deref(), slot);
+            Some(Record { slot, ..origin.record(Kind::Insert, hash, weight, *now_ms) })
+        });
+        let incomplete = batch.incomplete();
+        self.counts.held(slots_max + incomplete.len());
+        for record in incomplete {
+            if record.kind == Kind::Hit as u8 || record.kind == Kind::Update as u8 {
+                record.count = record.count.saturating_add(residents.take_extra(record.slot));
+            }
+        }
+        residents.quarantined(freed);
+        self.noted += batch.len();
+        if !batch.is_quiet() || self.noted >= self.residents.len() / QUIET_SHARE {
+            self.noted = 0;
+            self.ticks.advance(self.now_ms);
+        }
+    }
+
+    /// What is known of the entry in `slot`, to introduce it to a policy: when it came in, and its
+    /// last access with all its hits. None where the slot is vacant.
+    pub(crate) fn introduce(&self, slot: u32) -> Option<(Record, Record)> {
+        let hash = self.residents.hash_at(slot)?;
+        let word = self.residents.word(slot);
+        let adopt = Record {
+            time_ms: u64::from(self.residents.born(slot)) * BORN_MS,
+            ..self.record(Kind::Adopt, slot, hash)
+        };
+        let hit = Record {
+            time_ms: self.ticks.time_ms(word.age(self.ticks.now())).max(adopt.time_ms),
+            count: word.hits().max(1),
+            kind: Kind::Hit as u8,
+            ..adopt
+        };
+        Some((adopt, hit))
+    }
+
+    /// Ticks since the entry in `slot` was last used, none where it is vacant.
+    pub(crate) fn age(&self, slot: u32) -> Option<u32> {
+        self.residents.age(slot, self.ticks.now())
+    }
+
+    /// The entry in `slot` as it is now.
+    pub(crate) fn snapshot(&self, slot: u32, now_ms: u64) -> Option<Snapshot<V>>
+    where
+        V: Clone,
+    {
+        let (_, value) = self.residents.entry(slot)?;
+        let origin = origin_of(self.origins.as_deref(), slot);
+        let born_ms = u64::from(self.residents.born(slot)) * BORN_MS;
+        let end_ms = self.expiry.as_ref().and_then(|expiry| expiry.deadline_ms(slot));
+        Some(Snapshot {
+            value: value.clone(),
+            version: self.version(slot),
+            weight: self.residents.weight_of(slot),
+            hits: self.residents.word(slot).hits(),
+            age: Duration::from_millis(now_ms.saturating_sub(born_ms)),
+            remaining: end_ms.map(|end| Duration::from_millis(end.saturating_sub(now_ms))),
+            cost_us: origin.cost_us,
+            class: origin.class,
+        })
+    }
+
+    pub(crate) fn version(&self, slot: u32) -> Version {
+        Version::new(self.residents.entry_id(slot))
+    }
+
+    /// Moves the end of the entry in `slot`, none for never. Counts as a write to its version.
+    pub(crate) fn set_end(&mut self, slot: u32, ttl: Option<Duration>, now_ms: u64) {
+        self.residents.bump(slot);
+        if self.expiry.is_none() && ttl.is_none() {
+            return;
+        }
+        let expiry = self.expiry.get_or_insert_with(|| Box::new(Expiry::new(now_ms)));
+        let end_ms = ttl.map(|ttl| now_ms.saturating_add(millis(ttl)));
+        expiry.set_deadline(slot, end_ms, now_ms);
+    }
+
+    fn note_write(&mut self, kind: Kind, slot: u32, hash: u64) {
+        if self.seating.noting {
+            let record = self.record(kind, slot, hash);
+            self.notes.write(record);
+        }
+    }
+
+    #[inline]
+    fn record(&self, kind: Kind, slot: u32, hash: u64) -> Record {
+        let origin = origin_of(self.origins.as_deref(), slot);
+        let weight = self.residents.weight_of(slot);
+        Record { slot, ..origin.record(kind, hash, weight, self.now_ms) }
+    }
+
+    /// Bytes that the side tables of expiry take.
+    pub(crate) fn expiry_bytes(&self) -> usize {
+        self.expiry.as_ref().map_or(0, |expiry| expiry.bytes())
+    }
+
+    /// Asserts every invariant of the state. O(slots).
+    pub(crate) fn validate(&self) {
+        self.residents.validate();
+        assert!(self.residents.weight() <= self.budget.limit(), "the limit is kept");
+        let counts = &self.counts;
+        let resident = self.residents.len() as u64;
+        assert_eq!(counts.inserted, counts.gone() + resident, "every entry is accounted for");
+        if let Some(expiry) = &self.expiry {
+            expiry.validate();
+        }
+    }
+}
+
+/// What a state is made with, beside its hasher.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StateSetup {
+    pub(crate) budget: Budget,
+    pub(crate) notes_len_max: usize,
+    pub(crate) lifetimes: Lifetimes,
+    pub(crate) seed: u64,
+    pub(crate) now_ms: u64,
+}
+
+impl Origin {
+    #[inline]
+    fn record(self, kind: Kind, key_hash: u64, weight: u32, time_ms: u64) -> Record {
+        let Self { cost_us, class } = self;
+        let (count, kind) = (1, kind as u8);
+        Record { key_hash, time_ms, slot: NO_SLOT, weight, cost_us, count, class, kind, flags: 0 }
+    }
+}
+
+#[inline]
+fn origin_of(origins: Option<&Chunked<Origin>>, slot: u32) -> Origin {
+    origins.and_then(|origins| origins.get(slot)).copied().unwrap_or_default()
+}
+
+/// Whole milliseconds, rounded up, so that nothing ends before its time.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+const _: () = assert!(TICKS.is_power_of_two(), "ages wrap like the ticks do");

@@ -1,0 +1,81 @@
+//! The shard's coarse time: a tick a maintenance, and roughly when each tick was.
+//!
+//! An entry's word has 24 bits for its last access. Milliseconds would wrap within hours, or be too
+//! coarse to tell apart what a busy shard did since breakfast; maintenances follow the load. For the
+//! hand-over, which wants times, a few samples of (tick, time) are kept, evenly thinned as they age.
+
+use crate::residents::TICKS;
+
+/// Samples kept at most.
+const SAMPLES_MAX: usize = 64;
+
+/// The tick now, and when some of the ticks before it were.
+#[derive(Debug)]
+pub(super) struct TickTimes {
+    /// Ticks since the start; the words keep it modulo [`TICKS`].
+    ticks: u64,
+    /// (tick, milliseconds), oldest first.
+    samples: Vec<(u64, u64)>,
+    /// Ticks between samples.
+    spacing: u64,
+}
+
+impl TickTimes {
+    pub(super) fn new(now_ms: u64) -> Self {
+        Self { ticks: 0, samples: vec![(0, now_ms)], spacing: 1 }
+    }
+
+    /// The tick now, below [`TICKS`].
+    #[inline]
+    pub(super) fn now(&self) -> u32 {
+        (self.ticks % u64::from(TICKS)) as u32
+    }
+
+    /// The next tick, which is at `now_ms`.
+    #[inline]
+    pub(super) fn advance(&mut self, now_ms: u64) {
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(self.spacing) {
+            self.sample(now_ms);
+        }
+    }
+
+    #[cold]
+    fn sample(&mut self, now_ms: u64) {
+        if self.samples.len() == SAMPLES_MAX {
+            self.spacing *= 2;
+            let spacing = self.spacing;
+            self.samples.retain(|&(tick, _)| tick.is_multiple_of(spacing));
+            if !self.ticks.is_multiple_of(spacing) {
+                return;
+            }
+        }
+        self.samples.push((self.ticks, now_ms));
+    }
+
+    /// About when it was `age` ticks ago: the time of the last sample before.
+    pub(super) fn time_ms(&self, age: u32) -> u64 {
+        let tick = self.ticks.saturating_sub(u64::from(age));
+        let after = self.samples.partition_point(|&(sampled, _)| sampled <= tick);
+        self.samples.get(after.saturating_sub(1)).map_or(0, |&(_, time_ms)| time_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_the_last_sample_before() {
+        let mut ticks = TickTimes::new(5);
+        for tick in 1..=1000u64 {
+            ticks.advance(5 + tick * 10);
+        }
+        assert!(ticks.samples.len() <= SAMPLES_MAX);
+        for age in [0, 1, 17, 500, 999, 1000, 5000] {
+            let exact = 5 + 1000u64.saturating_sub(age) * 10;
+            let found = ticks.time_ms(age as u32);
+            assert!(found <= exact && exact - found <= 10 * ticks.spacing, "{age}: {found}");
+        }
+    }
+}

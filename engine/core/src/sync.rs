@@ -1,0 +1,116 @@
+//! The concurrency primitives of this crate, in one place, so that loom can stand in for them.
+//!
+//! Everything that threads share in here goes through these names, never through `std::sync` or
+//! `parking_lot` directly. Build with `--cfg loom` to have the model checker's versions.
+
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::AtomicU64;
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::AtomicU64;
+
+pub(crate) use std::sync::Arc;
+pub(crate) use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+#[cfg(not(loom))]
+pub(crate) use lock_api::MutexGuard as RawGuard;
+
+#[cfg(not(loom))]
+use crate::spin::RawSpin;
+
+/// Holds the lock of a shard's state.
+#[cfg(not(loom))]
+pub(crate) type StateGuard<'a, T> = RawGuard<'a, RawSpin, T>;
+#[cfg(loom)]
+pub(crate) type StateGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
+
+#[cfg(not(loom))]
+use parking_lot::MutexGuard;
+
+#[cfg(loom)]
+use loom::sync::MutexGuard;
+
+/// The lock of a shard's state: held for moments, see [`spin`](crate::spin).
+#[cfg(not(loom))]
+pub(crate) struct StateLock<T>(lock_api::Mutex<RawSpin, T>);
+
+#[cfg(not(loom))]
+impl<T> StateLock<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(lock_api::Mutex::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> StateGuard<'_, T> {
+        self.0.lock()
+    }
+}
+
+/// The model checker's lock behind the same face.
+#[cfg(loom)]
+pub(crate) struct StateLock<T>(loom::sync::Mutex<T>);
+
+#[cfg(loom)]
+impl<T> StateLock<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(loom::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> StateGuard<'_, T> {
+        self.0.lock().expect("invariant: a model does not panic under a lock")
+    }
+}
+
+/// A lock that may be held for long, so that waiting for it parks. A panic does not poison it:
+/// whoever holds it keeps what it guards valid at every step that may panic.
+#[cfg(not(loom))]
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
+
+#[cfg(not(loom))]
+impl<T> Mutex<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(parking_lot::Mutex::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock()
+    }
+
+    #[inline]
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.0.try_lock()
+    }
+
+    /// Tries for at most `wait`.
+    pub(crate) fn try_lock_for(&self, wait: Duration) -> Option<MutexGuard<'_, T>> {
+        self.0.try_lock_for(wait)
+    }
+}
+
+/// The model checker's lock behind the same face. Waiting for a while is trying once: loom explores
+/// both outcomes anyway.
+#[cfg(loom)]
+#[derive(Debug)]
+pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+#[cfg(loom)]
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(loom::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().expect("invariant: a model does not panic under a lock")
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.0.try_lock().ok()
+    }
+
+    pub(crate) fn try_lock_for(&self, _: Duration) -> Option<MutexGuard<'_, T>> {
+        self.try_lock()
+    }
+}
