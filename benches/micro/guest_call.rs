@@ -8,8 +8,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use ostler::Host;
 use ostler_abi::{Kind, Record, Setup, hash_u64};
 use ostler_benches::Contender;
-use ostler_core::PolicyInstance;
-use ostler_replay::Candidate;
+use ostler_core::{InstanceSource, PolicyInstance};
 
 const POLICIES: [&str; 3] = ["lru", "sieve", "s3fifo"];
 

@@ -1,12 +1,13 @@
-//! What the benches share: policies as replay candidates, medians, and sections of `RESULTS.md`.
+//! What the benches share: policies under their names, medians, and sections of `RESULTS.md`.
+
+pub mod live;
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use ostler::{Host, Policy, PolicySpec};
 use ostler_abi::Setup;
-use ostler_core::{PolicyFault, PolicyInstance, Wants};
-use ostler_replay::Candidate;
+use ostler_core::{InstanceSource, PolicyFault, PolicyInstance, Wants};
 
 /// A policy that a bench replays.
 pub struct Contender {
@@ -26,13 +27,17 @@ impl Contender {
     }
 }
 
-impl Candidate for Contender {
+impl InstanceSource for Contender {
     fn label(&self) -> &str {
         &self.name
     }
 
     fn params(&self) -> &str {
         self.policy.params()
+    }
+
+    fn code_id(&self) -> String {
+        self.policy.code_id()
     }
 
     fn wants(&self) -> Wants {

@@ -116,8 +116,3 @@ pub mod macro_support {
     #[cfg(target_arch = "wasm32")]
     pub use dlmalloc::GlobalDlmalloc;
 }
-
-/// The README's example is a test.
-#[cfg(all(doctest, feature = "check"))]
-#[doc = include_str!("../../README.md")]
-mod readme {}

@@ -1,8 +1,7 @@
 //! The invariants of the architecture page, each with a test named after it, on a single shard.
 //!
 //! The policies here are scripts that know nothing of the SDK, so that the engine is checked on its
-//! own. Invariants 6, 8 and 9 speak of the selector, of threads and of swaps, and are tested with
-//! those.
+//! own. Those of the live cache, 6, 8 and 9 among them, are with the tests of `live`.
 
 mod delivery;
 mod faults;

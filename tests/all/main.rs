@@ -4,6 +4,7 @@
 mod author;
 mod hostile;
 mod invariants;
+mod live;
 mod policies;
 mod regressions;
 mod replay;

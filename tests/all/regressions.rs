@@ -1,8 +1,10 @@
 //! Bugs that were fixed: each left the scenario that showed it.
 
 use ostler_abi::{NativePolicy, Record, Setup, Step};
-use ostler_core::{Batch, NativeInstance, PolicyFault, PolicyInstance, ShardConfig, Wants};
-use ostler_replay::{Candidate, Operation, Request, RunConfig, RunOutcome, WeightMode, run_loaded};
+use ostler_core::{
+    Batch, InstanceSource, NativeInstance, PolicyFault, PolicyInstance, ShardConfig, Wants,
+};
+use ostler_replay::{Operation, Request, RunConfig, RunOutcome, WeightMode, run_loaded};
 use ostler_tests::{Fifo, Mock, TestShard};
 
 /// The bound on the calls for one answer forgot the victims whose entries had gone in the batch.
@@ -22,13 +24,17 @@ struct Broken {
     starts: bool,
 }
 
-impl Candidate for Broken {
+impl InstanceSource for Broken {
     fn label(&self) -> &str {
         "broken"
     }
 
     fn params(&self) -> &str {
         "{}"
+    }
+
+    fn code_id(&self) -> String {
+        "broken".into()
     }
 
     fn wants(&self) -> Wants {

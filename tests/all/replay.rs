@@ -1,11 +1,13 @@
 //! `ostler replay`, through the command line's library: fields, statuses, errors, order.
 
+mod live;
+
 use std::sync::Mutex;
 
 use ostler_abi::Setup;
 use ostler_cli::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE};
-use ostler_core::{Batch, PolicyFault, PolicyInstance, Wants};
-use ostler_replay::{Candidate, Run, RunConfig, WeightMode};
+use ostler_core::{Batch, InstanceSource, PolicyFault, PolicyInstance, Wants};
+use ostler_replay::{Run, RunConfig, WeightMode};
 use ostler_tests::{BUILTINS, Ran, guests, ostler, ostler_line, root};
 use serde_json::Value;
 
@@ -296,12 +298,15 @@ fn batches_are_played_in_wasm_as_natively() {
 /// Remembers what its instances were asked to be.
 struct Recorder(Mutex<Vec<Setup>>);
 
-impl Candidate for Recorder {
+impl InstanceSource for Recorder {
     fn label(&self) -> &str {
         "recorder"
     }
     fn params(&self) -> &str {
         "{}"
+    }
+    fn code_id(&self) -> String {
+        "recorder".into()
     }
     fn wants(&self) -> Wants {
         ostler_tests::HITS

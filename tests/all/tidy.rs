@@ -1,5 +1,7 @@
 //! Hygiene of the repository, as a test: what reviews would otherwise repeat.
 
+mod doctests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -174,7 +176,11 @@ fn library_code_neither_panics_in_passing_nor_prints() {
     let mut problems = Vec::new();
     for Source { name, text } in &all {
         let library = ["engine/", "sdk/", "policies/"].iter().any(|top| name.starts_with(top));
-        if !library || !name.contains("/src/") || test_files.contains(name) {
+        // A module for tests has modules of its own in a folder of its name.
+        let in_tests =
+            |test: &String| name.starts_with(&format!("{}/", test.trim_end_matches(".rs")));
+        let for_tests = test_files.contains(name) || test_files.iter().any(in_tests);
+        if !library || !name.contains("/src/") || for_tests {
             continue;
         }
         let may_print = name.starts_with("engine/cli/");
@@ -298,13 +304,14 @@ fn wasmtime_is_named_in_the_guest_host_alone() {
 fn dependencies_point_one_way() {
     let policies: Vec<String> =
         policy_crates().iter().map(|name| format!("ostler-{name}")).collect();
-    let mut facade = vec!["ostler-abi", "ostler-core", "ostler-wasm"];
+    let mut facade = vec!["ostler-abi", "ostler-core", "ostler-manifest", "ostler-wasm"];
     facade.extend(policies.iter().map(String::as_str));
-    let rows: [(&str, &[&str]); 6] = [
+    let rows: [(&str, &[&str]); 7] = [
         ("sdk/abi", &[]),
         ("sdk", &["ostler-abi"]),
         ("engine/core", &["ostler-abi"]),
-        ("engine/wasm", &["ostler-abi", "ostler-core"]),
+        ("engine/manifest", &["ostler-abi"]),
+        ("engine/wasm", &["ostler-abi", "ostler-core", "ostler-manifest"]),
         ("engine/replay", &["ostler-abi", "ostler-core"]),
         ("engine/ostler", &facade),
     ];
@@ -371,6 +378,17 @@ fn the_committed_modules_match_their_digests() {
         writeln!(actual, "  {name}").expect("a string grows");
     }
     assert_eq!(recorded, actual, "build them anew with `ostler policy build --builtin`");
+}
+
+#[test]
+fn every_invariant_has_a_test_named_after_it() {
+    let tests: String = sources()
+        .into_iter()
+        .filter(|source| source.name.starts_with("tests/all/"))
+        .map(|source| source.text)
+        .collect();
+    let missing = (1..=9).filter(|number| !tests.contains(&format!("\nfn invariant_{number}_")));
+    report(&missing.map(|number| format!("invariant {number}")).collect::<Vec<_>>());
 }
 
 #[test]

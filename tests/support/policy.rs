@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::sync::LazyLock;
 
 use ostler_abi::{Kind, NativePolicy, Record, Setup};
-use ostler_core::{NativeInstance, PolicyFault, PolicyInstance, Victims, Wants};
+use ostler_core::{InstanceSource, NativeInstance, PolicyFault, PolicyInstance, Victims, Wants};
 use ostler_policy::check::Subject;
-use ostler_replay::Candidate;
 use ostler_wasm::{Limits, Manifest, Metering, PolicyModule, Runtime};
 
 use crate::builtins::manifest_of;
@@ -100,13 +99,17 @@ impl Tested {
     }
 }
 
-impl Candidate for Tested {
+impl InstanceSource for Tested {
     fn label(&self) -> &str {
         &self.label
     }
 
     fn params(&self) -> &str {
         &self.params
+    }
+
+    fn code_id(&self) -> String {
+        self.label.clone()
     }
 
     fn wants(&self) -> Wants {

@@ -1,4 +1,4 @@
-//! `ostler replay`: traces under policies, exactly.
+//! `ostler replay`: traces under policies, exactly or through the live cache.
 //!
 //! It turns arguments into runs, spreads the runs over threads and prints one row a run, in the
 //! order of the arguments whatever finishes first. What a run does stands in `ostler-replay`.
@@ -14,11 +14,10 @@ use std::num::NonZeroUsize;
 use anyhow::{Context, Result};
 use clap::{Args as ClapArgs, ValueEnum};
 use ostler::PolicySpec;
-use ostler_core::Batch;
 use ostler_replay::{CapacitySpec, DEFAULT_WORKLOAD, RunReport, TraceSource, WeightMode};
 
 use crate::usage;
-use plan::{Contender, Plan};
+use plan::{Contender, EventPath, Plan};
 use progress::Progress;
 
 /// Capacities that are replayed where none is given.
@@ -45,11 +44,17 @@ pub(crate) struct Args {
     /// Every entry weighs 1, capacities count objects.
     #[arg(long)]
     objects: bool,
-    /// Shards; keys are dealt by hash.
+    /// Play through the live cache itself: rings, coalesced hits, slack. On one thread, so two runs do
+    /// the same.
+    #[arg(long)]
+    live: bool,
+    /// Shards; keys are dealt by hash. A live cache in production has four a core by default, at most
+    /// 64, each of at least 4096 entries or 32 MiB: give that number with --live to know what it does.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     shards: u32,
     /// Hand records over N at a time instead of exactly; the cache overshoots meanwhile. At most
-    /// what the policy's event window holds: 256 for everything written with the SDK.
+    /// what the policy's event window holds: 256 for everything written with the SDK. With --live, how
+    /// many records a shard keeps for its policy; by default as many as in production.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     batch: Option<u32>,
     /// Seed of everything random in policies and fallback.
@@ -86,7 +91,8 @@ pub(crate) fn run(mut args: Args, out: &mut dyn Write) -> Result<u8> {
         weights: if args.objects { WeightMode::Objects } else { WeightMode::Bytes },
         shards: args.shards,
         seed: args.seed,
-        batch: args.batch.map_or(Batch::Exact, Batch::Every),
+        batch: args.batch,
+        path: if args.live { EventPath::Live } else { EventPath::Exact },
         jobs: args.jobs.or(std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get),
     };
     let mut csv_rows: Vec<RunReport> = Vec::new();

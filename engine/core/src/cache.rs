@@ -80,6 +80,14 @@ struct Inner<K, V, S> {
 impl<K: Hash + Eq, V> Cache<K, V> {
     /// Settings for a cache of this capacity: a number of entries, or the sum of their weights where
     /// there is a [weigher](CacheBuilder::weigher).
+    ///
+    /// ```
+    /// use ostler_core::Cache;
+    ///
+    /// let cache: Cache<String, u32> = Cache::builder(10_000).shards(2).build()?;
+    /// assert_eq!(cache.capacity(), 10_000);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     pub fn builder(capacity: u64) -> CacheBuilder<K, V> {
         CacheBuilder::new(capacity)
     }
@@ -172,11 +180,13 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     /// ```
     pub fn run_pending(&self) {
         for shard in &self.inner.shards {
-            let mut more = true;
-            while more {
+            for _ in 0..shard.turns_max() {
                 let mut after = Aftermath::default();
-                more = shard.run_pending(&mut after);
+                let more = shard.run_pending(&mut after);
                 self.finish(after);
+                if !more {
+                    break;
+                }
             }
         }
         self.restore_due();
@@ -201,7 +211,9 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     /// Does what an operation left to do. No lock is held.
     #[inline]
     fn finish(&self, after: Aftermath<K, V>) {
-        if !after.is_empty() {
+        if self.inner.listener.is_none() && after.is_plain() {
+            drop(after);
+        } else if !after.is_empty() {
             self.settle(after);
         }
     }

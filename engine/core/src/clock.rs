@@ -10,12 +10,37 @@ use crate::sync::{AtomicU64, Relaxed};
 /// A source of time.
 ///
 /// It is read once an operation where entries can expire, and once a maintenance otherwise.
+///
+/// ```
+/// use ostler_core::{Cache, Clock};
+///
+/// /// A server's own coarse clock, set once a tick of its event loop.
+/// struct LoopTime(std::sync::Arc<std::sync::atomic::AtomicU64>);
+///
+/// impl Clock for LoopTime {
+///     fn now_ms(&self) -> u64 {
+///         self.0.load(std::sync::atomic::Ordering::Relaxed)
+///     }
+/// }
+///
+/// let cache: Cache<u32, u32> = Cache::builder(10).clock(LoopTime(Default::default())).build()?;
+/// # let _ = cache.insert(1, 1);
+/// # Ok::<(), ostler_core::BuildError>(())
+/// ```
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since some fixed moment, never less than what it said before.
     fn now_ms(&self) -> u64;
 }
 
 /// The system's monotonic clock, from the moment it was made.
+///
+/// ```
+/// use ostler_core::{Clock, SystemClock};
+///
+/// let clock = SystemClock::new();
+/// let before = clock.now_ms();
+/// assert!(before <= clock.now_ms());
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     start: Instant,

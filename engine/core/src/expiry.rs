@@ -107,6 +107,11 @@ impl Expiry {
         self.nodes.live_end_ms(slot)
     }
 
+    /// How long the entry in `slot` may idle; none where that has no bound. O(1).
+    pub(crate) fn to_idle_ms(&self, slot: u32) -> Option<u64> {
+        self.nodes.to_idle_ms(slot)
+    }
+
     /// The next expired slot, already cleared; none where there is no more or `work` is used up.
     ///
     /// `work` is lowered by one for every slot looked at and every bucket opened. If it is zero

@@ -5,6 +5,14 @@ use thiserror::Error;
 /// How a policy broke its contract. A faulted instance is never called again.
 ///
 /// A fault is a value for counters, listeners and reports; it never reaches a caller of the cache.
+///
+/// ```
+/// use ostler_core::PolicyFault;
+///
+/// let fault = PolicyFault::OverBudget { weight: 11, capacity: 10 };
+/// assert_eq!(fault.kind(), "over_budget");
+/// assert_eq!(fault.to_string(), "over budget: the view weighs 11, the capacity is 10");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PolicyFault {

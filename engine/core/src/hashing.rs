@@ -7,6 +7,17 @@ use crate::residents::KeyHash;
 
 /// The hasher that a cache uses where the user names none: fast, and seeded at random for each cache,
 /// so that keys from the network cannot be chosen to collide.
+///
+/// ```
+/// use ostler_core::{Cache, DefaultHashBuilder};
+///
+/// struct Sessions {
+///     cache: Cache<u64, String, DefaultHashBuilder>,
+/// }
+/// # let sessions = Sessions { cache: Cache::builder(10).build()? };
+/// # assert!(sessions.cache.is_empty());
+/// # Ok::<(), ostler_core::BuildError>(())
+/// ```
 pub type DefaultHashBuilder = foldhash::fast::RandomState;
 
 /// Hashes keys by the user's hasher and mixes the result.

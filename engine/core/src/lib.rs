@@ -25,7 +25,7 @@ mod seat;
 mod shard;
 mod slots;
 mod source;
-#[cfg(not(loom))]
+#[cfg(not(ostler_loom))]
 mod spin;
 mod stats;
 mod sync;

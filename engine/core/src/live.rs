@@ -11,6 +11,8 @@ mod handover;
 mod left;
 mod maintainer;
 mod maintenance;
+#[cfg(all(test, ostler_loom))]
+mod models;
 mod notes;
 mod preparing;
 mod shard;

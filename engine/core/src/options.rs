@@ -22,6 +22,21 @@ pub struct InsertOptions {
 }
 
 /// When an entry ends, whether it is used or not.
+///
+/// ```
+/// use std::time::Duration;
+/// use ostler_core::{Cache, InsertOptions, Ttl};
+///
+/// let cache = Cache::<&str, u32>::builder(10).time_to_live(Duration::from_secs(60)).build()?;
+/// let _ = cache.insert_with("forever", 1, InsertOptions::new().end(Ttl::Never));
+/// let _ = cache.insert("a minute", 2);
+/// // Overwritten, and yet the same minute.
+/// let _ = cache.insert_with("a minute", 3, InsertOptions::new().end(Ttl::Keep));
+/// let remaining = |key| cache.entry(key).and_then(|entry| entry.remaining);
+/// assert_eq!(remaining("forever"), None);
+/// assert!(remaining("a minute").is_some_and(|left| left <= Duration::from_secs(60)));
+/// # Ok::<(), ostler_core::BuildError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ttl {
     /// After the cache's own time to live, or never where it has none.
@@ -50,6 +65,12 @@ impl InsertOptions {
     }
 
     /// Ends the entry as `end` says.
+    ///
+    /// ```
+    /// # use ostler_core::{InsertOptions, Ttl};
+    /// let options = InsertOptions::new().end(Ttl::Never);
+    /// # assert_ne!(options, InsertOptions::new());
+    /// ```
     #[must_use]
     pub const fn end(mut self, end: Ttl) -> Self {
         self.ttl = end;
@@ -64,10 +85,25 @@ impl InsertOptions {
     }
 
     /// What it cost to load the value; policies may weigh it. Saturates at 71 minutes.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ostler_core::{Cache, InsertOptions};
+    /// # let cache = Cache::<&str, u32>::builder(10).build()?;
+    /// let _ = cache.insert_with("a", 1, InsertOptions::new().cost(Duration::from_millis(3)));
+    /// assert_eq!(cache.entry("a").map(|entry| entry.cost_us), Some(3000));
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn cost(mut self, cost: Duration) -> Self {
         self.cost_us = u32::try_from(cost.as_micros()).unwrap_or(u32::MAX);
         self
+    }
+
+    /// True where nothing was asked for.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.ttl == Ttl::OfCache && self.tti.is_none() && self.cost_us == 0 && self.class == 0
     }
 
     /// True where the time of the write matters.
@@ -77,6 +113,15 @@ impl InsertOptions {
     }
 
     /// The caller's class of requests or a hint to the policy, 0 for none.
+    ///
+    /// ```
+    /// # use ostler_core::{Cache, InsertOptions};
+    /// # let cache = Cache::<&str, u32>::builder(10).build()?;
+    /// const CRAWLER: u8 = 1;
+    /// let _ = cache.insert_with("a", 1, InsertOptions::new().class(CRAWLER));
+    /// assert_eq!(cache.entry("a").map(|entry| entry.class), Some(CRAWLER));
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub const fn class(mut self, class: u8) -> Self {
         self.class = class;
@@ -85,6 +130,19 @@ impl InsertOptions {
 }
 
 /// Why an entry left the cache.
+///
+/// ```
+/// use ostler_core::{Cache, Cause};
+///
+/// let cache = Cache::<u32, String>::builder(10)
+///     .on_removal(|key, _, cause| match cause {
+///         Cause::Evicted | Cause::Rejected => println!("no room for {key}"),
+///         other => println!("{key}: {}", other.name()),
+///     })
+///     .build()?;
+/// # let _ = cache.insert(1, String::new());
+/// # Ok::<(), ostler_core::BuildError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
@@ -118,6 +176,17 @@ impl Cause {
 }
 
 /// What became of an insert.
+///
+/// ```
+/// use ostler_core::{Cache, Stored};
+///
+/// let cache = Cache::<u32, String>::builder(10).weigher(|_, text| text.len() as u32).build()?;
+/// assert_eq!(cache.insert(1, "short".to_owned()), Stored::New);
+/// assert_eq!(cache.insert(1, "brief".to_owned()), Stored::Replaced);
+/// assert_eq!(cache.insert(1, "much too long".to_owned()), Stored::Rejected);
+/// assert_eq!(cache.get(&1), None, "the older value is gone, too");
+/// # Ok::<(), ostler_core::BuildError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 #[non_exhaustive]
@@ -133,6 +202,17 @@ pub enum Stored {
 
 /// The state of an entry at one moment: it differs after every write to the key, and after the entry
 /// expired, was evicted or removed, whatever is stored under the key then.
+///
+/// ```
+/// let cache = ostler_core::Cache::<&str, u32>::builder(10).build()?;
+/// let _ = cache.insert("a", 1);
+/// let seen = cache.version("a");
+/// assert_eq!(cache.version("a"), seen, "reading changes nothing");
+/// cache.remove("a");
+/// let _ = cache.insert("a", 1);
+/// assert_ne!(cache.version("a"), seen);
+/// # Ok::<(), ostler_core::BuildError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Version(EntryId);
 
@@ -142,6 +222,14 @@ impl Version {
     }
 
     /// The version as a number, for tags that leave the process.
+    ///
+    /// ```
+    /// # let cache = ostler_core::Cache::<&str, u32>::builder(10).build()?;
+    /// # let _ = cache.insert("a", 1);
+    /// let tag = cache.version("a").map(|version| format!("{:x}", version.as_u64()));
+    /// assert!(tag.is_some());
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         (self.0.slot as u64) << 32 | self.0.generation as u64
@@ -149,6 +237,14 @@ impl Version {
 }
 
 /// An entry as it was at one moment.
+///
+/// ```
+/// let cache = ostler_core::Cache::<&str, u32>::builder(10).build()?;
+/// let _ = (cache.insert("a", 7), cache.get("a"), cache.get("a"));
+/// let entry = cache.entry("a").expect("it is resident");
+/// assert_eq!((entry.value, entry.weight, entry.hits, entry.remaining), (7, 1, 2, None));
+/// # Ok::<(), ostler_core::BuildError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot<V> {

@@ -38,11 +38,12 @@ impl<K, V> Default for Place<K, V> {
     }
 }
 
-/// The word of an entry: {21 bits: tick of the last access, 1 bit: an update was noted in that tick, 6
-/// bits: accesses in that tick beyond the noted one, 4 bits: hits since the entry came in}.
+/// The word of an entry. From the top: 21 bits for the tick of the last access, 1 bit for an update
+/// noted in that tick, 6 bits for accesses in that tick beyond the noted one, 4 bits for the hits since
+/// the entry came in.
 ///
-/// A tick lasts from one maintenance to the next or to a later one. So an access whose tick is the word's has been noted
-/// already, and only counts; the counts are collected at the next maintenance.
+/// A tick lasts from one maintenance to the next or to a later one. So an access whose tick is the
+/// word's has been noted already, and only counts; the counts are collected at the next maintenance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Word(u32);
 

@@ -15,6 +15,13 @@ use crate::instance::PolicyInstance;
 use crate::shard::ShardConfig;
 
 /// Which optional events a policy asked for in its manifest.
+///
+/// ```
+/// use ostler_core::Wants;
+///
+/// let hits = Wants { hits: true, misses: false };
+/// assert_eq!(Wants::NONE.or(hits), hits);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wants {
     /// Hits on residents.
@@ -35,6 +42,20 @@ impl Wants {
 }
 
 /// When the records in the window are handed to the policy.
+///
+/// ```
+/// use ostler_core::{Batch, ShardConfig, Wants};
+///
+/// let config = ShardConfig {
+///     capacity: 100,
+///     slots: 101,
+///     batch: Batch::Exact,
+///     evict_ahead_max: None,
+///     seed: 0,
+///     wants: Wants { hits: true, misses: false },
+/// };
+/// # assert_eq!(config.batch, Batch::Exact);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Batch {

@@ -62,6 +62,18 @@ impl ShardCounts {
 
 /// What a cache did since it was made, and what it holds now. Each shard is read at one moment, the
 /// shards one after the other.
+///
+/// ```
+/// let cache = ostler_core::Cache::<u32, u32>::builder(100).build()?;
+/// for key in 0..1000 {
+///     let _ = cache.insert(key, key);
+/// }
+/// cache.clear();
+/// let stats = cache.stats();
+/// let left = stats.evicted + stats.expired + stats.removed + stats.replaced + stats.cleared;
+/// assert_eq!(stats.inserted, stats.entries + left + stats.rejected, "every count is exact");
+/// # Ok::<(), ostler_core::BuildError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -128,6 +140,13 @@ pub struct Stats {
 
 impl Stats {
     /// Hits ÷ requests, 0 without requests.
+    ///
+    /// ```
+    /// # let cache = ostler_core::Cache::<u32, u32>::builder(10).build()?;
+    /// let _ = (cache.insert(1, 1), cache.get(&1), cache.get(&2));
+    /// assert_eq!(cache.stats().hit_ratio(), 0.5);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn hit_ratio(&self) -> f64 {
         let requests = self.hits + self.misses;

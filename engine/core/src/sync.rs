@@ -1,41 +1,41 @@
 //! The concurrency primitives of this crate, in one place, so that loom can stand in for them.
 //!
 //! Everything that threads share in here goes through these names, never through `std::sync` or
-//! `parking_lot` directly. Build with `--cfg loom` to have the model checker's versions.
+//! `parking_lot` directly. Build with `--cfg ostler_loom` to have the model checker's versions.
 
-#[cfg(not(loom))]
+#[cfg(not(ostler_loom))]
 pub(crate) use std::sync::atomic::AtomicU64;
 
-#[cfg(loom)]
+#[cfg(ostler_loom)]
 pub(crate) use loom::sync::atomic::AtomicU64;
 
 pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-#[cfg(not(loom))]
+#[cfg(not(ostler_loom))]
 pub(crate) use lock_api::MutexGuard as RawGuard;
 
-#[cfg(not(loom))]
+#[cfg(not(ostler_loom))]
 use crate::spin::RawSpin;
 
 /// Holds the lock of a shard's state.
-#[cfg(not(loom))]
+#[cfg(not(ostler_loom))]
 pub(crate) type StateGuard<'a, T> = RawGuard<'a, RawSpin, T>;
-#[cfg(loom)]
+#[cfg(ostler_loom)]
 pub(crate) type StateGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
 
-#[cfg(not(loom))]
-use parking_lot::MutexGuard;
+#[cfg(not(ostler_loom))]
+pub(crate) use parking_lot::MutexGuard;
 
-#[cfg(loom)]
-use loom::sync::MutexGuard;
+#[cfg(ostler_loom)]
+pub(crate) use loom::sync::MutexGuard;
 
 /// The lock of a shard's state: held for moments, see [`spin`](crate::spin).
-#[cfg(not(loom))]
+#[cfg(not(ostler_loom))]
 pub(crate) struct StateLock<T>(lock_api::Mutex<RawSpin, T>);
 
-#[cfg(not(loom))]
+#[cfg(not(ostler_loom))]
 impl<T> StateLock<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self(lock_api::Mutex::new(value))
@@ -48,10 +48,11 @@ impl<T> StateLock<T> {
 }
 
 /// The model checker's lock behind the same face.
-#[cfg(loom)]
+#[cfg(ostler_loom)]
+#[derive(Debug)]
 pub(crate) struct StateLock<T>(loom::sync::Mutex<T>);
 
-#[cfg(loom)]
+#[cfg(ostler_loom)]
 impl<T> StateLock<T> {
     pub(crate) fn new(value: T) -> Self {
         Self(loom::sync::Mutex::new(value))
@@ -64,11 +65,11 @@ impl<T> StateLock<T> {
 
 /// A lock that may be held for long, so that waiting for it parks. A panic does not poison it:
 /// whoever holds it keeps what it guards valid at every step that may panic.
-#[cfg(not(loom))]
+#[cfg(not(ostler_loom))]
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
 
-#[cfg(not(loom))]
+#[cfg(not(ostler_loom))]
 impl<T> Mutex<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self(parking_lot::Mutex::new(value))
@@ -92,11 +93,11 @@ impl<T> Mutex<T> {
 
 /// The model checker's lock behind the same face. Waiting for a while is trying once: loom explores
 /// both outcomes anyway.
-#[cfg(loom)]
+#[cfg(ostler_loom)]
 #[derive(Debug)]
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
-#[cfg(loom)]
+#[cfg(ostler_loom)]
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
         Self(loom::sync::Mutex::new(value))

@@ -3,11 +3,19 @@
 use ostler_abi::NativePolicy;
 
 /// A policy that comes with the engine.
+///
+/// ```
+/// use ostler::BUILTINS;
+///
+/// let names = BUILTINS.map(|builtin| builtin.name);
+/// assert_eq!((names[0], names.len()), ("arc", 16));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Builtin {
     /// Its name, as in its manifest.
     pub name: &'static str,
     /// The module, as committed under `policies/artifacts`.
+    #[cfg(feature = "wasm")]
     pub module: &'static [u8],
     /// The same source compiled in.
     pub native: NativePolicy,
@@ -20,6 +28,7 @@ macro_rules! builtins {
         pub const BUILTINS: [Builtin; 16] = [$(
             Builtin {
                 name: $name,
+                #[cfg(feature = "wasm")]
                 module: include_bytes!(concat!(
                     env!("CARGO_MANIFEST_DIR"), "/../../policies/artifacts/", $name, ".wasm"
                 )),
@@ -54,6 +63,11 @@ builtins! {
 }
 
 /// The built-in policy with this name.
+///
+/// ```
+/// assert!(ostler::builtin("sieve").is_some());
+/// assert!(ostler::builtin("no-such-policy").is_none());
+/// ```
 #[must_use]
 pub fn builtin(name: &str) -> Option<&'static Builtin> {
     const ALL: &[Builtin] = &BUILTINS;

@@ -1,14 +1,29 @@
 //! Policies for live caches, by name or from a module's bytes, on one host for the whole process.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+#[cfg(feature = "wasm")]
+use std::sync::{Mutex, PoisonError};
 
-use ostler_core::{CacheBuilder, DefaultHashBuilder, InstanceSource};
+use ostler_core::InstanceSource;
+#[cfg(feature = "builtin")]
+use ostler_core::{CacheBuilder, DefaultHashBuilder};
+#[cfg(feature = "wasm")]
 use serde_json::Map;
 
-use crate::policy::{Host, OpenError};
+#[cfg(feature = "wasm")]
+use crate::host::Host;
+use crate::policy::OpenError;
+#[cfg(not(feature = "wasm"))]
+use crate::policy::Policy;
+
+/// The policy that [`builder`] puts in charge: the module where there is Wasm, else the same source
+/// compiled in.
+#[cfg(feature = "builtin")]
+const POLICY_DEFAULT: &str = if cfg!(feature = "wasm") { "s3fifo" } else { "native:s3fifo" };
 
 /// The host that all live caches of the process share: one Wasm engine, one thread that watches the
 /// guests' time and sleeps while there are none.
+#[cfg(feature = "wasm")]
 static HOST: Mutex<Option<Host>> = Mutex::new(None);
 
 /// The host for live caches; made at the first call.
@@ -16,6 +31,14 @@ static HOST: Mutex<Option<Host>> = Mutex::new(None);
 /// # Errors
 ///
 /// [`OpenError::Host`] where this machine cannot run Wasm policies.
+///
+/// ```
+/// let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies/artifacts/lru.wasm");
+/// let policy = ostler::host()?.open(&file.parse()?)?;
+/// assert_eq!(policy.manifest().name(), "lru");
+/// # Ok::<(), ostler::OpenError>(())
+/// ```
+#[cfg(feature = "wasm")]
 pub fn host() -> Result<Host, OpenError> {
     let mut host = HOST.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(host) = &*host {
@@ -28,7 +51,7 @@ pub fn host() -> Result<Host, OpenError> {
 
 /// The policy that `spec` names, for a live cache: a built-in module (`s3fifo`), one compiled in
 /// (`native:s3fifo`), a file (`my.wasm`), each with parameters if need be
-/// (`s3fifo(small_percent=20)`).
+/// (`s3fifo(small_percent=20)`). Without the feature `wasm` only those compiled in.
 ///
 /// Cost: compiling the module, some milliseconds for a built-in one.
 ///
@@ -43,7 +66,12 @@ pub fn host() -> Result<Host, OpenError> {
 /// # Ok::<(), ostler::OpenError>(())
 /// ```
 pub fn policy(spec: &str) -> Result<Arc<dyn InstanceSource>, OpenError> {
-    Ok(Arc::new(host()?.open(&spec.parse()?)?))
+    let spec = spec.parse()?;
+    #[cfg(feature = "wasm")]
+    let policy = host()?.open(&spec)?;
+    #[cfg(not(feature = "wasm"))]
+    let policy = Policy::open_native(&spec)?;
+    Ok(Arc::new(policy))
 }
 
 /// A policy from the bytes of its module, for a live cache, with default parameters. `name` is what
@@ -59,12 +87,13 @@ pub fn policy(spec: &str) -> Result<Arc<dyn InstanceSource>, OpenError> {
 /// assert_eq!(policy.label(), "mine");
 /// # Ok::<(), ostler::OpenError>(())
 /// ```
+#[cfg(feature = "wasm")]
 pub fn policy_from_module(name: &str, module: &[u8]) -> Result<Arc<dyn InstanceSource>, OpenError> {
     Ok(Arc::new(host()?.open_module(module, &Map::new(), name.to_owned())?))
 }
 
 /// Settings for a cache of this capacity with the policy `s3fifo` in charge: a good start where
-/// nothing is known about the workload.
+/// nothing is known about the workload. Without the feature `wasm` it is the one compiled in.
 ///
 /// # Errors
 ///
@@ -82,5 +111,22 @@ pub fn builder<K, V>(capacity: u64) -> Result<CacheBuilder<K, V, DefaultHashBuil
 where
     K: std::hash::Hash + Eq,
 {
-    Ok(ostler_core::Cache::builder(capacity).policy(policy("s3fifo")?))
+    Ok(ostler_core::Cache::builder(capacity).policy(policy(POLICY_DEFAULT)?))
+}
+
+#[cfg(all(test, feature = "builtin", not(feature = "wasm")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_wasm_policies_are_native_ones() {
+        let cache = builder::<u32, u32>(100).unwrap().build().unwrap();
+        assert_eq!(cache.seat_status().desired.as_deref(), Some("native:s3fifo"));
+        cache.set_policy(policy("native:sieve").unwrap()).unwrap();
+        for name in ["sieve", "mine.wasm"] {
+            let Err(error) = policy(name) else { unreachable!("modules cannot run here") };
+            assert!(error.to_string().contains("write native:NAME"), "{error}");
+        }
+        assert!(matches!(policy("native:sieva"), Err(OpenError::Unknown { .. })));
+    }
 }

@@ -1,26 +1,32 @@
-//! A loaded policy, native or sandboxed, and the host that loads it.
+//! A loaded policy, native or sandboxed.
 
 use std::path::PathBuf;
 
 use ostler_abi::{Kind, NativePolicy, Setup};
 use ostler_core::{InstanceSource, NativeInstance, PolicyFault, PolicyInstance, Wants};
-use ostler_wasm::manifest::{ManifestError, ParamsError};
-use ostler_wasm::{
-    Limits, LoadError, Manifest, ManifestLimits, Metering, PolicyModule, Runtime, RuntimeError,
-};
+use ostler_manifest::{Manifest, ManifestError, ManifestLimits, ParamsError};
+#[cfg(feature = "wasm")]
+use ostler_wasm::{LoadError, PolicyModule, RuntimeError};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::builtin::{BUILTINS, builtin};
 use crate::spec::{PolicySource, PolicySpec, SpecError};
 
-/// Loads policies: one Wasm runtime with one kind of metering.
-#[derive(Clone, Debug)]
-pub struct Host {
-    runtime: Runtime,
-}
-
 /// A policy that can take a seat: its code, its manifest and its parameters.
+///
+/// [`policy`](crate::policy) makes one that is ready for a cache.
+///
+/// ```
+/// use ostler::Policy;
+///
+/// let sieve = ostler::builtin("sieve").expect("it is built in").native;
+/// let policy = Policy::from_native(sieve, &serde_json::Map::new(), "mine".to_owned())?;
+/// assert_eq!((policy.name(), policy.manifest().name()), ("mine", "sieve"));
+/// let cache = ostler::Cache::<u32, u32>::builder(100).policy(std::sync::Arc::new(policy)).build()?;
+/// assert_eq!(cache.seat_status().desired.as_deref(), Some("mine"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Policy {
     name: String,
@@ -32,10 +38,19 @@ pub struct Policy {
 #[derive(Clone, Debug)]
 enum Code {
     Native(NativePolicy),
+    #[cfg(feature = "wasm")]
     Module(PolicyModule),
 }
 
 /// Why a policy could not be loaded.
+///
+/// ```
+/// use ostler::OpenError;
+///
+/// let Err(error) = ostler::policy("sieva") else { unreachable!("there is none of that name") };
+/// assert!(matches!(error, OpenError::Unknown { .. }));
+/// assert!(error.to_string().contains("there are arc, clock, fifo"));
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -43,6 +58,14 @@ pub enum OpenError {
     #[error("policy `{name}`: no such built-in policy; there are {}, or give a FILE.wasm", known())]
     Unknown {
         /// The name.
+        name: String,
+    },
+    /// It is a module, and this build has no Wasm. Never where the feature `wasm` is on.
+    #[error(
+        "policy `{name}` is a module: write native:NAME, or enable the feature `wasm` of ostler"
+    )]
+    NoWasm {
+        /// The policy as it was named.
         name: String,
     },
     /// The file cannot be read.
@@ -54,6 +77,7 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// The module was refused.
+    #[cfg(feature = "wasm")]
     #[error("policy `{name}` was refused at the step {}: {source}", source.step())]
     Refused {
         /// The policy as it was named.
@@ -62,6 +86,7 @@ pub enum OpenError {
         source: LoadError,
     },
     /// There is no Wasm host for live caches on this machine.
+    #[cfg(feature = "wasm")]
     #[error("wasm host: {0}")]
     Host(#[from] RuntimeError),
     /// The name was not understood.
@@ -89,88 +114,6 @@ fn known() -> String {
     BUILTINS.map(|builtin| builtin.name).join(", ")
 }
 
-impl Host {
-    /// A host that meters by fuel, for replay and tests: deterministic, no clock.
-    ///
-    /// # Panics
-    ///
-    /// On a machine that the Wasm compiler does not support.
-    #[must_use]
-    pub fn for_replay() -> Self {
-        let runtime = Runtime::try_new(Metering::fuel(), Limits::default());
-        Self { runtime: runtime.expect("the Wasm compiler supports this processor") }
-    }
-
-    /// A host that meters by CPU time, for live caches.
-    ///
-    /// # Errors
-    ///
-    /// Where the thread that watches the time does not start, or the Wasm compiler does not support
-    /// this processor.
-    pub fn try_live() -> Result<Self, RuntimeError> {
-        Ok(Self { runtime: Runtime::try_new(Metering::cpu_time(), Limits::default())? })
-    }
-
-    /// A host around a runtime of your own.
-    #[must_use]
-    pub fn new(runtime: Runtime) -> Self {
-        Self { runtime }
-    }
-
-    /// The runtime.
-    #[must_use]
-    pub fn runtime(&self) -> &Runtime {
-        &self.runtime
-    }
-
-    /// Loads what `spec` names and checks its parameters.
-    ///
-    /// Cost: for a module, compiling it: milliseconds for a built-in policy, at most seconds.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`] that names the policy and says what would be right.
-    pub fn open(&self, spec: &PolicySpec) -> Result<Policy, OpenError> {
-        let name = spec.source.to_string();
-        let known =
-            |name: &str| builtin(name).ok_or_else(|| OpenError::Unknown { name: name.to_owned() });
-        match &spec.source {
-            PolicySource::Native(native) => {
-                let policy = known(native)?.native;
-                Policy::from_native(policy, &spec.params, name)
-            }
-            PolicySource::Builtin(builtin) => {
-                self.open_module(known(builtin)?.module, &spec.params, name)
-            }
-            PolicySource::File(path) => {
-                let module = std::fs::read(path)
-                    .map_err(|source| OpenError::Read { path: path.clone(), source })?;
-                self.open_module(&module, &spec.params, name)
-            }
-        }
-    }
-
-    /// Loads a module from its bytes; errors call it `name`.
-    ///
-    /// # Errors
-    ///
-    /// As [`open`](Self::open).
-    pub fn open_module(
-        &self,
-        module: &[u8],
-        params: &Map<String, Value>,
-        name: String,
-    ) -> Result<Policy, OpenError> {
-        match self.runtime.load(module) {
-            Ok(module) => {
-                let manifest = module.manifest().clone();
-                Policy::new(Code::Module(module), manifest, params, name)
-            }
-            Err(source) => Err(OpenError::Refused { name, source }),
-        }
-    }
-}
-
 impl Policy {
     /// A compiled-in policy; errors call it `name`.
     ///
@@ -186,6 +129,29 @@ impl Policy {
             Ok(manifest) => Self::new(Code::Native(policy), manifest, params, name),
             Err(source) => Err(OpenError::Manifest { name, source }),
         }
+    }
+
+    /// The compiled-in policy that `spec` names; modules are not for this.
+    pub(crate) fn open_native(spec: &PolicySpec) -> Result<Self, OpenError> {
+        let name = spec.source.to_string();
+        match &spec.source {
+            PolicySource::Native(native) => match builtin(native) {
+                Some(builtin) => Self::from_native(builtin.native, &spec.params, name),
+                None => Err(OpenError::Unknown { name: native.clone() }),
+            },
+            PolicySource::Builtin(_) | PolicySource::File(_) => Err(OpenError::NoWasm { name }),
+        }
+    }
+
+    /// A module that was admitted; errors call it `name`.
+    #[cfg(feature = "wasm")]
+    pub(crate) fn from_module(
+        module: PolicyModule,
+        params: &Map<String, Value>,
+        name: String,
+    ) -> Result<Self, OpenError> {
+        let manifest = module.manifest().clone();
+        Self::new(Code::Module(module), manifest, params, name)
     }
 
     fn new(
@@ -235,6 +201,7 @@ impl Policy {
                 Ok(instance) => Ok(Box::new(instance)),
                 Err(_) => Err(PolicyFault::Refused { code: 1 }),
             },
+            #[cfg(feature = "wasm")]
             Code::Module(module) => Ok(Box::new(module.instantiate(setup, &self.params)?)),
         }
     }
@@ -252,6 +219,7 @@ impl InstanceSource for Policy {
     fn code_id(&self) -> String {
         match &self.code {
             Code::Native(_) => self.name.clone(),
+            #[cfg(feature = "wasm")]
             Code::Module(module) => module.id().to_string(),
         }
     }

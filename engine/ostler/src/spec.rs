@@ -8,6 +8,15 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 /// A policy as it was named.
+///
+/// ```
+/// use ostler::{PolicySource, PolicySpec};
+///
+/// let spec: PolicySpec = "native:s3fifo(small_percent=20)".parse()?;
+/// assert_eq!(spec.source, PolicySource::Native("s3fifo".to_owned()));
+/// assert_eq!(spec.params["small_percent"], 20);
+/// # Ok::<(), ostler::SpecError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicySpec {
     /// Which policy.
@@ -17,6 +26,14 @@ pub struct PolicySpec {
 }
 
 /// Where a policy comes from.
+///
+/// ```
+/// use ostler::{PolicySource, PolicySpec};
+///
+/// let source = |text: &str| text.parse::<PolicySpec>().map(|spec| spec.source);
+/// assert_eq!(source("sieve"), Ok(PolicySource::Builtin("sieve".to_owned())));
+/// assert_eq!(source("out/mine.wasm"), Ok(PolicySource::File("out/mine.wasm".into())));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PolicySource {
@@ -29,6 +46,11 @@ pub enum PolicySource {
 }
 
 /// Why a policy's name was not understood.
+///
+/// ```
+/// let error = "lru(a".parse::<ostler::PolicySpec>().unwrap_err();
+/// assert_eq!(error.reason, "the parenthesis is not closed");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "policy `{text}`: {reason}; write NAME, native:NAME or FILE.wasm, with (key=value,…) if need be"

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use crate::live::LiveConfig;
 use crate::run::{RunConfig, RunOutcome};
 
 /// One run as it is printed: a JSON object a line, or a line of CSV. Field names are fixed.
@@ -57,6 +58,8 @@ pub struct RunReport {
     pub ns_per_request: f64,
     /// Estimated nanoseconds inside the guest, a request.
     pub guest_ns_per_request: Option<f64>,
+    /// Whether the run went through the event path of the live cache.
+    pub live: bool,
     /// What the policy logged. For people: not part of the formats.
     #[serde(skip)]
     pub log: Vec<String>,
@@ -73,10 +76,31 @@ pub struct RunSubject<'a> {
     pub params: &'a str,
 }
 
+/// What a row says of a run's settings.
+#[derive(Clone, Copy)]
+struct Settings {
+    capacity: u64,
+    shards: u32,
+    seed: u64,
+    live: bool,
+}
+
 impl RunReport {
-    /// The row of one run.
+    /// The row of one exact run.
     #[must_use]
     pub fn new(subject: RunSubject<'_>, config: &RunConfig, outcome: &RunOutcome) -> Self {
+        let &RunConfig { capacity, shards, seed, .. } = config;
+        Self::row(subject, Settings { capacity, shards, seed, live: false }, outcome)
+    }
+
+    /// The row of one live run.
+    #[must_use]
+    pub fn of_live(subject: RunSubject<'_>, config: &LiveConfig, outcome: &RunOutcome) -> Self {
+        let &LiveConfig { capacity, shards, seed, .. } = config;
+        Self::row(subject, Settings { capacity, shards, seed, live: true }, outcome)
+    }
+
+    fn row(subject: RunSubject<'_>, settings: Settings, outcome: &RunOutcome) -> Self {
         let requests = outcome.requests.max(1) as f64;
         let guest_ns = outcome.guest_time.as_nanos() as f64;
         let fault = outcome.first_fault.as_ref();
@@ -84,9 +108,9 @@ impl RunReport {
             trace: subject.trace.to_owned(),
             policy: subject.policy.to_owned(),
             params: serde_json::from_str(subject.params).unwrap_or(serde_json::Value::Null),
-            capacity: config.capacity,
-            shards: config.shards,
-            seed: config.seed,
+            capacity: settings.capacity,
+            shards: settings.shards,
+            seed: settings.seed,
             requests: outcome.requests,
             hits: outcome.hits,
             misses: outcome.misses,
@@ -103,6 +127,7 @@ impl RunReport {
             guest_memory_bytes: outcome.guest_memory_bytes,
             ns_per_request: outcome.elapsed.as_nanos() as f64 / requests,
             guest_ns_per_request: (guest_ns > 0.0).then_some(guest_ns / requests),
+            live: settings.live,
             log: outcome.log.clone(),
         }
     }
@@ -172,7 +197,7 @@ mod tests {
 
     const FIELDS: &str = "trace,policy,params,capacity,shards,seed,requests,hits,misses,rejected,\
         miss_ratio,byte_miss_ratio,victims_digest,faults,fault_kind,fault,fault_request,\
-        fallback_requests,swaps,guest_memory_bytes,ns_per_request,guest_ns_per_request";
+        fallback_requests,swaps,guest_memory_bytes,ns_per_request,guest_ns_per_request,live";
 
     #[test]
     fn json_has_every_field_in_order() {

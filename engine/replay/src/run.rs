@@ -1,38 +1,18 @@
 //! One run: a trace, a policy, a capacity, one thread.
 //!
 //! The loop plays every request against real shards of the core: the same index, seat, guard and
-//! fallback that serve a live cache. It knows a policy only as a [`Candidate`].
+//! fallback that serve a live cache. It knows a policy only as an [`InstanceSource`].
 
 use std::time::{Duration, Instant};
 
 use ostler_abi::{Setup, hash_u64};
 use ostler_core::{
-    Access, Batch, Evicted, Inserted, KeyHash, PolicyFault, PolicyInstance, Shard, ShardConfig,
-    Wants,
+    Access, Batch, Evicted, Inserted, InstanceSource, KeyHash, PolicyFault, Shard, ShardConfig,
 };
 
 use crate::digest::VictimsDigest;
 use crate::error::TraceError;
 use crate::trace::{Operation, Request, TraceReader};
-
-/// A policy that can be replayed: it makes instances, natively or in a sandbox.
-pub trait Candidate: Sync {
-    /// The name that reports use.
-    fn label(&self) -> &str;
-
-    /// The parameters, every one of them, as flat JSON.
-    fn params(&self) -> &str;
-
-    /// Which optional events it asks for.
-    fn wants(&self) -> Wants;
-
-    /// A fresh instance.
-    ///
-    /// # Errors
-    ///
-    /// The fault, where the policy fails before its first event; the run goes on under the fallback.
-    fn instance(&self, setup: Setup) -> Result<Box<dyn PolicyInstance>, PolicyFault>;
-}
 
 /// How a run weighs entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +57,8 @@ pub struct RunOutcome {
     pub weight_missed: u64,
     /// Digest of all evictions.
     pub victims_digest: VictimsDigest,
-    /// Policy faults: at most one a shard.
+    /// Policy faults: at most one a shard. In a live run, no shard is tried after one where the policy
+    /// fails before its first event.
     pub faults: u64,
     /// The first fault and the index of the request that it happened at, from 0; the number of
     /// requests where it happened when the last batch was handed over at the end.
@@ -90,9 +71,11 @@ pub struct RunOutcome {
     pub elapsed: Duration,
     /// Time inside the guests, estimated from timing some of the calls; zero if not measured.
     pub guest_time: Duration,
-    /// What the policy logged, bounded by the sandbox; the end is kept where it lost the seat.
+    /// What the policy logged, bounded by the sandbox. The end is kept where it lost the seat, but in
+    /// a live run, where the cache hands that to `tracing`.
     pub log: Vec<String>,
-    /// Greatest weight that was resident after any request; at most the capacity in exact batches.
+    /// Greatest weight that was resident after any request: in one shard, at most its capacity in exact
+    /// batches; in a live run in the whole cache, at most capacity and slack.
     pub weight_max: u64,
 }
 
@@ -140,10 +123,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// A run of `candidate` in an empty cache.
+    /// A run of `source` in an empty cache.
     #[must_use]
-    pub fn new(candidate: &dyn Candidate, config: RunConfig) -> Self {
-        let shards = (0..config.shards.max(1)).map(|index| new_shard(candidate, &config, index));
+    pub fn new(source: &dyn InstanceSource, config: RunConfig) -> Self {
+        let shards = (0..config.shards.max(1)).map(|index| new_shard(source, &config, index));
         let mut run = Self { config, shards: shards.collect(), outcome: RunOutcome::default() };
         for index in 0..run.shards.len() {
             run.note_fault(index, 0);
@@ -153,37 +136,13 @@ impl Run {
 
     /// Plays a block of requests, in order, and times it.
     pub fn play(&mut self, block: &[Request]) {
-        let start = Instant::now();
-        for request in block {
-            match request.operation() {
-                Operation::Get | Operation::Set => self.request(request),
-                Operation::Delete => self.delete(request),
-            }
-        }
-        self.outcome.elapsed += start.elapsed();
+        Player::play(self, block);
     }
 
     /// Ends the run: what waits is handed over, and everything is added up.
     #[must_use]
-    pub fn finish(mut self) -> RunOutcome {
-        let start = Instant::now();
-        for index in 0..self.shards.len() {
-            self.shards[index].flush();
-            self.digest_evictions(index);
-            self.note_fault(index, self.outcome.requests);
-        }
-        self.outcome.elapsed += start.elapsed();
-        for shard in &mut self.shards {
-            self.outcome.log.extend(shard.take_log());
-            let counters = shard.counters();
-            self.outcome.faults += counters.faults;
-            self.outcome.rejected += counters.rejections;
-            if let Some(instance) = shard.instance() {
-                self.outcome.guest_memory_bytes += instance.memory_bytes();
-                self.outcome.guest_time += Duration::from_nanos(instance.guest_ns());
-            }
-        }
-        self.outcome
+    pub fn finish(self) -> RunOutcome {
+        Player::finish(self)
     }
 
     #[inline]
@@ -262,8 +221,42 @@ impl Run {
     }
 }
 
+impl Player for Run {
+    fn play(&mut self, block: &[Request]) {
+        let start = Instant::now();
+        for request in block {
+            match request.operation() {
+                Operation::Get | Operation::Set => self.request(request),
+                Operation::Delete => self.delete(request),
+            }
+        }
+        self.outcome.elapsed += start.elapsed();
+    }
+
+    fn finish(mut self) -> RunOutcome {
+        let start = Instant::now();
+        for index in 0..self.shards.len() {
+            self.shards[index].flush();
+            self.digest_evictions(index);
+            self.note_fault(index, self.outcome.requests);
+        }
+        self.outcome.elapsed += start.elapsed();
+        for shard in &mut self.shards {
+            self.outcome.log.extend(shard.take_log());
+            let counters = shard.counters();
+            self.outcome.faults += counters.faults;
+            self.outcome.rejected += counters.rejections;
+            if let Some(instance) = shard.instance() {
+                self.outcome.guest_memory_bytes += instance.memory_bytes();
+                self.outcome.guest_time += Duration::from_nanos(instance.guest_ns());
+            }
+        }
+        self.outcome
+    }
+}
+
 fn new_shard(
-    candidate: &dyn Candidate,
+    source: &dyn InstanceSource,
     config: &RunConfig,
     index: u32,
 ) -> Shard<u64, (), TraceKeys> {
@@ -283,14 +276,23 @@ fn new_shard(
         batch: config.batch,
         evict_ahead_max: None,
         seed,
-        wants: candidate.wants(),
+        wants: source.wants(),
     };
-    Shard::new(&shard, candidate.instance(Setup { capacity, slots, seed }), TraceKeys)
+    Shard::new(&shard, source.instance(Setup { capacity, slots, seed }), TraceKeys)
 }
 
 #[inline]
 fn access_of(request: &Request) -> Access {
     Access { time_ms: request.time_ms(), cost_us: request.cost_us, class: 0 }
+}
+
+/// What plays a trace block by block: an exact run or a live one.
+pub(crate) trait Player {
+    /// Plays a block of requests, in order, and times it.
+    fn play(&mut self, block: &[Request]);
+
+    /// Ends the run: what waits is handed over, and everything is added up.
+    fn finish(self) -> RunOutcome;
 }
 
 /// Plays a whole stream. `progress` hears how many records were played since it was last called.
@@ -299,32 +301,46 @@ fn access_of(request: &Request) -> Access {
 ///
 /// The trace's error; requests before it were played.
 pub fn run(
-    candidate: &dyn Candidate,
+    source: &dyn InstanceSource,
     config: RunConfig,
     trace: &mut TraceReader,
     progress: &dyn Fn(u64),
 ) -> Result<RunOutcome, TraceError> {
-    let mut run = Run::new(candidate, config);
-    let mut block = Vec::new();
-    while trace.read_block(&mut block)? > 0 {
-        run.play(&block);
-        progress(block.len() as u64);
-    }
-    Ok(run.finish())
+    play_stream(Run::new(source, config), trace, progress)
 }
 
 /// Plays a trace that is in memory. `progress` as in [`run`].
 #[must_use]
 pub fn run_loaded(
-    candidate: &dyn Candidate,
+    source: &dyn InstanceSource,
     config: RunConfig,
     requests: &[Request],
     progress: &dyn Fn(u64),
 ) -> RunOutcome {
-    let mut run = Run::new(candidate, config);
-    for block in requests.chunks(crate::trace::BLOCK_REQUESTS_MAX) {
-        run.play(block);
+    play_loaded(Run::new(source, config), requests, progress)
+}
+
+pub(crate) fn play_stream(
+    mut player: impl Player,
+    trace: &mut TraceReader,
+    progress: &dyn Fn(u64),
+) -> Result<RunOutcome, TraceError> {
+    let mut block = Vec::new();
+    while trace.read_block(&mut block)? > 0 {
+        player.play(&block);
         progress(block.len() as u64);
     }
-    run.finish()
+    Ok(player.finish())
+}
+
+pub(crate) fn play_loaded(
+    mut player: impl Player,
+    requests: &[Request],
+    progress: &dyn Fn(u64),
+) -> RunOutcome {
+    for block in requests.chunks(crate::trace::BLOCK_REQUESTS_MAX) {
+        player.play(block);
+        progress(block.len() as u64);
+    }
+    player.finish()
 }

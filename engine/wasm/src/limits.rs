@@ -2,22 +2,7 @@
 //!
 //! It owns numbers only. Whoever refuses or faults a policy reports the value and the limit in force.
 
-/// Bounds on a manifest. Apart from [`Limits`], so that compiled-in policies need nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ManifestLimits {
-    /// Longest manifest, bytes. Default 64 KiB.
-    pub manifest_bytes_max: usize,
-    /// Most guest memory per slot, bytes. Default 4,096.
-    pub bytes_per_slot_max: u64,
-    /// Most guest memory beside the slots, bytes. Default 64 MiB.
-    pub base_bytes_max: u64,
-}
-
-impl Default for ManifestLimits {
-    fn default() -> Self {
-        Self { manifest_bytes_max: 65_536, bytes_per_slot_max: 4_096, base_bytes_max: 64 << 20 }
-    }
-}
+use ostler_manifest::ManifestLimits;
 
 /// Bounds on a module and on its instances.
 ///

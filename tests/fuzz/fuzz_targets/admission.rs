@@ -4,7 +4,8 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use ostler_replay::{Candidate as _, Request, RunConfig, WeightMode, run_loaded};
+use ostler_core::InstanceSource as _;
+use ostler_replay::{Request, RunConfig, WeightMode, run_loaded};
 use ostler_tests::Tested;
 use ostler_wasm::{Limits, Metering, Runtime};
 

@@ -2,8 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ostler_core::{Batch, ShardConfig};
-use ostler_replay::Candidate as _;
+use ostler_core::{Batch, InstanceSource as _, ShardConfig};
 use ostler_tests::{BUILTINS, Model, Operation, TestShard, Tested};
 
 /// Window of a compiled-in policy.

@@ -1,15 +1,14 @@
 //! Which runs a command means, and playing them on several threads.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use ostler::{Host, OpenError, Policy, PolicySpec};
-use ostler_abi::Setup;
-use ostler_core::{Batch, PolicyFault, PolicyInstance, Wants};
+use ostler_core::Batch;
 use ostler_replay::{
-    Candidate, CapacitySpec, CapacityUnit, Footprint, Request, RunConfig, RunReport, RunSubject,
-    TraceError, TraceSource, WeightMode, run, run_loaded,
+    CapacitySpec, CapacityUnit, Footprint, LiveConfig, LiveRun, Request, RunConfig, RunReport,
+    RunSubject, TraceError, TraceSource, WeightMode, run, run_loaded,
 };
 
 use super::belady;
@@ -25,15 +24,18 @@ const UNPOISONED: &str = "nothing panics while a run stores its report";
 /// What takes part in a replay.
 pub(crate) enum Contender {
     /// A policy.
-    Policy(LoadedCandidate),
+    Policy(Arc<Policy>),
     /// The offline optimum.
     Belady,
 }
 
-/// A loaded policy under its name.
-pub(crate) struct LoadedCandidate {
-    label: String,
-    policy: Policy,
+/// How requests reach a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventPath {
+    /// Through shards that hand records over exactly, or in batches of a fixed length.
+    Exact,
+    /// Through the live cache.
+    Live,
 }
 
 impl Contender {
@@ -43,25 +45,7 @@ impl Contender {
             OpenError::Unknown { .. } | OpenError::Params { .. } => usage(error),
             _ => error.into(),
         })?;
-        Ok(Self::Policy(LoadedCandidate { label: spec.source.to_string(), policy }))
-    }
-}
-
-impl Candidate for LoadedCandidate {
-    fn label(&self) -> &str {
-        &self.label
-    }
-
-    fn params(&self) -> &str {
-        self.policy.params()
-    }
-
-    fn wants(&self) -> Wants {
-        self.policy.wants()
-    }
-
-    fn instance(&self, setup: Setup) -> Result<Box<dyn PolicyInstance>, PolicyFault> {
-        self.policy.instance(setup)
+        Ok(Self::Policy(Arc::new(policy)))
     }
 }
 
@@ -72,7 +56,9 @@ pub(crate) struct Plan {
     pub(crate) weights: WeightMode,
     pub(crate) shards: u32,
     pub(crate) seed: u64,
-    pub(crate) batch: Batch,
+    /// Records handed over at a time, or kept in a live shard's ring, where that was given.
+    pub(crate) batch: Option<u32>,
+    pub(crate) path: EventPath,
     pub(crate) jobs: usize,
 }
 
@@ -105,7 +91,8 @@ impl Plan {
                         else {
                             break;
                         };
-                        let report = one(trace, shared.as_deref(), (&config, contender), progress);
+                        let requests = shared.as_deref();
+                        let report = self.one(trace, requests, (&config, contender), progress);
                         *place.lock().expect(UNPOISONED) = Some(report);
                     }
                 });
@@ -132,41 +119,58 @@ impl Plan {
                 weights: self.weights,
                 shards: self.shards,
                 seed: self.seed,
-                batch: self.batch,
+                batch: self.batch.map_or(Batch::Exact, Batch::Every),
             })
         };
         self.capacities.iter().map(config).collect()
     }
-}
 
-/// Plays one run.
-fn one(
-    trace: &TraceSource,
-    shared: Option<&[Request]>,
-    (config, contender): (&RunConfig, &Contender),
-    progress: &Progress,
-) -> Result<RunReport> {
-    let advance = |requests| progress.advance(requests);
-    match (contender, shared) {
-        (Contender::Belady, Some(requests)) => {
-            let report = belady::play(&trace.to_string(), config, requests);
-            advance(requests.len() as u64);
-            Ok(report)
-        }
-        (Contender::Belady, None) => anyhow::bail!(
-            "belady needs the whole trace in memory, which holds at most {SHARED_REQUESTS_MAX} requests"
-        ),
-        (Contender::Policy(candidate), shared) => {
+    /// Plays one run.
+    fn one(
+        &self,
+        trace: &TraceSource,
+        shared: Option<&[Request]>,
+        (config, contender): (&RunConfig, &Contender),
+        progress: &Progress,
+    ) -> Result<RunReport> {
+        let advance = |requests| progress.advance(requests);
+        let name = trace.to_string();
+        let policy = match (contender, shared) {
+            (Contender::Policy(policy), _) => policy,
+            (Contender::Belady, Some(requests)) => {
+                let report = belady::play(&name, config, requests);
+                advance(requests.len() as u64);
+                return Ok(report);
+            }
+            (Contender::Belady, None) => anyhow::bail!(
+                "belady needs the whole trace in memory, which holds at most {SHARED_REQUESTS_MAX} requests"
+            ),
+        };
+        let subject = RunSubject { trace: &name, policy: policy.name(), params: policy.params() };
+        if self.path == EventPath::Exact {
             let outcome = match shared {
-                Some(requests) => run_loaded(candidate, *config, requests, &advance),
-                None => run(candidate, *config, &mut trace.open()?, &advance)?,
+                Some(requests) => run_loaded(&**policy, *config, requests, &advance),
+                None => run(&**policy, *config, &mut trace.open()?, &advance)?,
             };
-            let subject = RunSubject {
-                trace: &trace.to_string(),
-                policy: candidate.label(),
-                params: candidate.params(),
-            };
-            Ok(RunReport::new(subject, config, &outcome))
+            return Ok(RunReport::new(subject, config, &outcome));
+        }
+        let config = self.live_config(config);
+        let run = LiveRun::try_new(Arc::clone(policy) as _, config).map_err(usage)?;
+        let outcome = match shared {
+            Some(requests) => run.play_loaded(requests, &advance),
+            None => run.play_stream(&mut trace.open()?, &advance)?,
+        };
+        Ok(RunReport::of_live(subject, &config, &outcome))
+    }
+
+    fn live_config(&self, config: &RunConfig) -> LiveConfig {
+        LiveConfig {
+            capacity: config.capacity,
+            weights: config.weights,
+            shards: config.shards,
+            seed: config.seed,
+            notes_len_max: self.batch,
+            slack: None,
         }
     }
 }

@@ -17,7 +17,9 @@ pub(crate) fn write(
         WeightMode::Bytes => "bytes",
     };
     let requests = reports.first().map_or(0, |report| report.requests);
-    writeln!(out, "{}: {requests} requests, capacity in {unit}", trace.name())?;
+    let path =
+        if reports.iter().any(|report| report.live) { ", through the live cache" } else { "" };
+    writeln!(out, "{}: {requests} requests, capacity in {unit}{path}", trace.name())?;
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     let mut header = vec!["capacity", "policy", "miss ratio", "to best", "ns/request", "in guest"];

@@ -24,8 +24,13 @@ const SHARDS_MAX: usize = 4096;
 const SHARD_ENTRIES_MIN: u64 = 4096;
 /// Weight that a shard holds at least by default, where there is a weigher: for bytes, 32 MiB.
 const SHARD_WEIGHT_MIN: u64 = 32 << 20;
-/// Records that a shard's ring holds by default; what a guest takes at a time.
-const NOTES_DEFAULT: usize = 256;
+/// Shards a processor by default: with fewer, two busy threads wait for each other's locks.
+const SHARDS_A_CORE: usize = 16;
+/// Records that a shard's ring holds by default: a 64th of its entries, within these bounds. What the
+/// SDK's guests take at a time is the upper one.
+const NOTES_DEFAULT: std::ops::RangeInclusive<usize> = 32..=256;
+/// The same where the number of entries is not known.
+const NOTES_DEFAULT_WEIGHED: usize = 128;
 /// Entries that tables are made for beforehand, at most, where their number is not stated.
 const EXPECTED_DEFAULT_MAX: u64 = 1024;
 
@@ -53,7 +58,7 @@ pub struct CacheBuilder<K, V, S = DefaultHashBuilder> {
     policy: Option<Arc<dyn InstanceSource>>,
     clock: Option<Arc<dyn Clock>>,
     lifetimes: Lifetimes,
-    notes_len_max: usize,
+    notes_len_max: Option<usize>,
     insert_wait: Duration,
     faults_max: u32,
     restore_after: Option<Duration>,
@@ -63,6 +68,13 @@ pub struct CacheBuilder<K, V, S = DefaultHashBuilder> {
 }
 
 /// Why a cache could not be made.
+///
+/// ```
+/// use ostler_core::{BuildError, Cache};
+///
+/// let built = Cache::<u32, u32>::builder(3).shards(8).build();
+/// assert!(matches!(built, Err(BuildError::Shards { shards: 8, capacity: 3 })));
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -93,7 +105,7 @@ impl<K, V> CacheBuilder<K, V> {
             policy: None,
             clock: None,
             lifetimes: Lifetimes::default(),
-            notes_len_max: NOTES_DEFAULT,
+            notes_len_max: None,
             insert_wait: Duration::from_micros(50),
             faults_max: 3,
             restore_after: None,
@@ -107,6 +119,17 @@ impl<K, V> CacheBuilder<K, V> {
 impl<K, V, S> CacheBuilder<K, V, S> {
     /// The policy to put in charge. Without one the engine evicts by itself: of eight random entries
     /// the one that was not used for longest.
+    ///
+    /// The crate `ostler` has policies by name and from module files.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use ostler_core::{BuildError, Cache, InstanceSource};
+    ///
+    /// fn cache(policy: Arc<dyn InstanceSource>) -> Result<Cache<String, u32>, BuildError> {
+    ///     Cache::builder(10_000).policy(policy).build()
+    /// }
+    /// ```
     #[must_use]
     pub fn policy(mut self, policy: Arc<dyn InstanceSource>) -> Self {
         self.policy = Some(policy);
@@ -115,6 +138,16 @@ impl<K, V, S> CacheBuilder<K, V, S> {
 
     /// What an entry weighs, at least 1; the capacity is in the same unit. By default every entry
     /// weighs 1. Runs on the thread that inserts, under no lock. Costs 8 bytes an entry.
+    ///
+    /// ```
+    /// # use ostler_core::Cache;
+    /// let cache = Cache::<u32, String>::builder(1 << 20)
+    ///     .weigher(|_, text| u32::try_from(4 + text.len()).unwrap_or(u32::MAX))
+    ///     .build()?;
+    /// let _ = cache.insert(1, "fourteen bytes".to_owned());
+    /// assert_eq!(cache.weight(), 18);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn weigher(mut self, weigher: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
         self.weigher = Some(Box::new(weigher));
@@ -122,6 +155,20 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     }
 
     /// Ends entries this long after they were written. Costs 16 bytes an entry.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ostler_core::{Cache, ManualClock};
+    /// let clock = ManualClock::default();
+    /// let minute = Duration::from_secs(60);
+    /// let cache = Cache::builder(10).time_to_live(minute).clock(clock.clone()).build()?;
+    /// let _ = cache.insert("a", 1);
+    /// clock.advance_ms(59_999);
+    /// assert_eq!(cache.get("a"), Some(1));
+    /// clock.advance_ms(1);
+    /// assert_eq!(cache.get("a"), None, "reading does not prolong it");
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn time_to_live(mut self, ttl: Duration) -> Self {
         self.lifetimes.ttl = Some(ttl);
@@ -129,6 +176,22 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     }
 
     /// Ends entries this long after they were last read or written. Costs 28 bytes an entry.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ostler_core::{Cache, ManualClock};
+    /// let clock = ManualClock::default();
+    /// let minute = Duration::from_secs(60);
+    /// let cache = Cache::builder(10).time_to_idle(minute).clock(clock.clone()).build()?;
+    /// let _ = cache.insert("a", 1);
+    /// clock.advance_ms(40_000);
+    /// assert_eq!(cache.get("a"), Some(1), "and a minute from here on");
+    /// clock.advance_ms(40_000);
+    /// assert_eq!(cache.get("a"), Some(1));
+    /// clock.advance_ms(60_000);
+    /// assert_eq!(cache.get("a"), None);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn time_to_idle(mut self, tti: Duration) -> Self {
         self.lifetimes.tti = Some(tti);
@@ -137,6 +200,22 @@ impl<K, V, S> CacheBuilder<K, V, S> {
 
     /// Hears of every entry that leaves, with its cause, after it left: on the thread that made it
     /// leave, under no lock. A panic in it is caught and counted.
+    ///
+    /// ```
+    /// # use std::sync::mpsc;
+    /// # use ostler_core::{Cache, Cause};
+    /// let (sender, left) = mpsc::channel();
+    /// let cache = Cache::<&str, u32>::builder(10)
+    ///     .on_removal(move |key, value, cause| {
+    ///         let _ = sender.send((key, value, cause));
+    ///     })
+    ///     .build()?;
+    /// let _ = (cache.insert("a", 1), cache.insert("a", 2));
+    /// cache.remove("a");
+    /// let left: Vec<_> = left.try_iter().collect();
+    /// assert_eq!(left, [("a", 1, Cause::Replaced), ("a", 2, Cause::Removed)]);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn on_removal(mut self, listener: impl Fn(K, V, Cause) + Send + Sync + 'static) -> Self {
         self.listener = Some(Box::new(listener));
@@ -144,6 +223,21 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     }
 
     /// Hears of what happens to the policy: changes, faults, quarantine, restoration.
+    ///
+    /// On the thread that made it happen, under no lock of a shard, but perhaps inside a change: another
+    /// change of the policy is refused there as [`SeatError::Busy`], one of the capacity takes effect
+    /// right after. A panic in it is caught and counted.
+    ///
+    /// ```
+    /// # use ostler_core::{Cache, PolicyEvent};
+    /// let cache = Cache::<u32, u32>::builder(10)
+    ///     .on_policy(|event| match event {
+    ///         PolicyEvent::Faulted { policy, fault } => eprintln!("{policy}: {fault}"),
+    ///         other => eprintln!("{other:?}"),
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn on_policy(mut self, listener: impl Fn(&PolicyEvent) + Send + Sync + 'static) -> Self {
         self.policy_listener = Some(Box::new(listener));
@@ -152,6 +246,18 @@ impl<K, V, S> CacheBuilder<K, V, S> {
 
     /// Weight that may come on top of the capacity until a policy has been asked; by default a 64th of
     /// the capacity, at least 1 a shard. More means fewer and longer batches of inserts.
+    ///
+    /// ```
+    /// # use ostler_core::Cache;
+    /// let cache = Cache::<u32, u32>::builder(6400).shards(1).build()?;
+    /// assert_eq!(cache.stats().slack, 100);
+    /// let strict = Cache::<u32, u32>::builder(6400).slack(0).build()?;
+    /// for key in 0..10_000 {
+    ///     let _ = strict.insert(key, key);
+    ///     assert!(strict.len() <= 6400);
+    /// }
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn slack(mut self, slack: u64) -> Self {
         self.slack = Some(slack);
@@ -159,8 +265,15 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     }
 
     /// Number of shards, each with a lock, a policy instance and an equal share of the capacity. By
-    /// default four a processor, at most 64, and no more than leave 4,096 entries (with a weigher: a
+    /// default 16 a processor, at most 64, and no more than leave 4,096 entries (with a weigher: a
     /// weight of 32 Mi) for each.
+    ///
+    /// ```
+    /// # use ostler_core::Cache;
+    /// let cache = Cache::<u32, u32>::builder(1000).shards(4).build()?;
+    /// assert_eq!(cache.stats().shards, 4);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards);
@@ -168,6 +281,19 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     }
 
     /// Entries to make room for beforehand, so that no table has to grow while the cache fills.
+    ///
+    /// By default the capacity, at most 1,024.
+    ///
+    /// ```
+    /// # use ostler_core::Cache;
+    /// // A GiB of values of about 10 KiB.
+    /// let cache = Cache::<u32, Vec<u8>>::builder(1 << 30)
+    ///     .weigher(|_, value| value.len() as u32)
+    ///     .expected_entries(100_000)
+    ///     .build()?;
+    /// # let _ = cache.insert(1, vec![0]);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn expected_entries(mut self, entries: u64) -> Self {
         self.expected_entries = Some(entries);
@@ -175,6 +301,17 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     }
 
     /// Hashes keys with `hasher`.
+    ///
+    /// ```
+    /// use std::hash::{BuildHasherDefault, DefaultHasher};
+    ///
+    /// # use ostler_core::Cache;
+    /// type Hashing = BuildHasherDefault<DefaultHasher>;
+    /// let cache: Cache<&str, u32, Hashing> = Cache::builder(10).hasher(Hashing::default()).build()?;
+    /// let _ = cache.insert("a", 1);
+    /// assert_eq!(cache.get("a"), Some(1));
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn hasher<T>(self, hasher: T) -> CacheBuilder<K, V, T> {
         CacheBuilder {
@@ -198,6 +335,19 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     }
 
     /// Takes the time from `clock`.
+    ///
+    /// By default the system's monotonic clock.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ostler_core::{Cache, InsertOptions, ManualClock};
+    /// let clock = ManualClock::default();
+    /// let cache = Cache::builder(10).clock(clock.clone()).build()?;
+    /// let _ = cache.insert_with("a", 1, InsertOptions::new().ttl(Duration::from_secs(1)));
+    /// clock.advance_ms(1000);
+    /// assert!(!cache.contains("a"));
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
@@ -205,22 +355,48 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     }
 
     /// Seed of everything random in policies and fallback.
+    ///
+    /// By default 0. Keys are hashed by the [hasher](Self::hasher), which has a seed of its own.
+    ///
+    /// ```
+    /// # use ostler_core::Cache;
+    /// let cache = Cache::<u32, u32>::builder(10).seed(7).build()?;
+    /// # let _ = cache.insert(1, 1);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Records that a shard keeps for its policy until somebody hands them over: 1 to 65,535, by
-    /// default 256.
+    /// Records that a shard keeps for its policy until somebody hands them over: 1 to 65,535. By
+    /// default a 64th of the shard's entries, 32 to 256; with a weigher 128.
+    ///
+    /// More means fewer and longer calls, 64 bytes a record and shard, and a policy that hears later.
+    ///
+    /// ```
+    /// # use ostler_core::Cache;
+    /// let cache = Cache::<u32, u32>::builder(10_000).notes_len_max(1024).build()?;
+    /// # let _ = cache.insert(1, 1);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn notes_len_max(mut self, records: usize) -> Self {
-        self.notes_len_max = records;
+        self.notes_len_max = Some(records);
         self
     }
 
     /// How long an insert into a full shard waits for a busy policy before the engine evicts by
     /// itself. By default 50 microseconds.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ostler_core::Cache;
+    /// let cache = Cache::<u32, u32>::builder(10_000).insert_wait(Duration::ZERO).build()?;
+    /// # let _ = cache.insert(1, 1);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn insert_wait(mut self, wait: Duration) -> Self {
         self.insert_wait = wait;
@@ -229,6 +405,13 @@ impl<K, V, S> CacheBuilder<K, V, S> {
 
     /// Faults within an hour, over all shards, at which a policy's code is quarantined for this cache:
     /// taken from all seats, and refused until [pardoned](Cache::pardon). By default 3; 0 for never.
+    ///
+    /// ```
+    /// # use ostler_core::Cache;
+    /// let cache = Cache::<u32, u32>::builder(10_000).faults_max(1).build()?;
+    /// # let _ = cache.insert(1, 1);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn faults_max(mut self, faults: u32) -> Self {
         self.faults_max = faults;
@@ -237,6 +420,14 @@ impl<K, V, S> CacheBuilder<K, V, S> {
 
     /// Gives the seat back to a policy that lost it by a fault, this long after, and after twice as
     /// long each further time. Done by [`Cache::run_pending`]. By default never.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ostler_core::Cache;
+    /// let cache = Cache::<u32, u32>::builder(10_000).restore_after(Duration::from_secs(60)).build()?;
+    /// cache.run_pending();
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     #[must_use]
     pub fn restore_after(mut self, wait: Duration) -> Self {
         self.restore_after = Some(wait);
@@ -251,16 +442,30 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> CacheBuilder<K, V, S> {
     ///
     /// [`BuildError`] where the number of shards is not possible, or the policy fails before its
     /// first event.
+    ///
+    /// ```
+    /// # use ostler_core::Cache;
+    /// let cache: Cache<String, u32> = Cache::builder(10_000).build()?;
+    /// assert!(cache.is_empty());
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
         let shards = self.shard_count()?;
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let quarantine = Arc::new(Quarantine::new(self.faults_max));
         let loads = Arc::new(Flights::new(self.hasher.clone()));
         let expected = self.expected_entries.unwrap_or(self.capacity.min(EXPECTED_DEFAULT_MAX));
+        let notes_len_max = self.notes_len_max.unwrap_or_else(|| {
+            if self.weigher.is_some() {
+                return NOTES_DEFAULT_WEIGHED;
+            }
+            let share = usize::try_from(self.capacity / shards as u64 / 64).unwrap_or(usize::MAX);
+            share.clamp(*NOTES_DEFAULT.start(), *NOTES_DEFAULT.end())
+        });
         let setup = |index: usize| ShardSetup {
             budget: budget_of(self.capacity, self.slack, (index, shards)),
             expected_entries: usize::try_from(expected).unwrap_or(0) / shards * 4 / 3,
-            notes_len_max: self.notes_len_max,
+            notes_len_max,
             insert_wait: self.insert_wait,
             lifetimes: self.lifetimes,
             seed: ostler_abi::hash_u64(index as u64, self.seed),
@@ -303,7 +508,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> CacheBuilder<K, V, S> {
                 let least =
                     if self.weigher.is_some() { SHARD_WEIGHT_MIN } else { SHARD_ENTRIES_MIN };
                 let room = usize::try_from(capacity / least).unwrap_or(SHARDS_DEFAULT_MAX);
-                Ok((4 * cores).min(SHARDS_DEFAULT_MAX).min(room).max(1))
+                Ok((SHARDS_A_CORE * cores).min(SHARDS_DEFAULT_MAX).min(room).max(1))
             }
         }
     }

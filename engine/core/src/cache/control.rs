@@ -1,7 +1,9 @@
 //! Who is in charge: appointments, the way back, faults and restoration.
 
+use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -9,15 +11,25 @@ use thiserror::Error;
 use crate::cache::Cache;
 use crate::cache::builder::budget_of;
 use crate::fault::PolicyFault;
+use crate::hashing::shard_of;
 use crate::live::{Aftermath, Charge};
 use crate::source::InstanceSource;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Back-off doubles at most this often.
 const DOUBLINGS_MAX: u32 = 10;
 
 /// The cache's side of its seats.
+///
+/// One change at a time, of the policy or of the capacity: whoever makes one holds the turn. Listeners
+/// are called meanwhile, so a listener that wants a change of its own is told apart by its thread:
+/// it would wait for itself.
 pub(super) struct Control {
+    turn: Mutex<()>,
+    /// The thread that has the turn.
+    holder: Mutex<Option<ThreadId>>,
+    /// A capacity that a listener asked for during a change; set when that is through.
+    capacity_next: Mutex<Option<u64>>,
     appointments: Mutex<Appointments>,
     restoration: Mutex<Restoration>,
     restore_after: Option<Duration>,
@@ -40,6 +52,9 @@ struct Restoration {
 impl Control {
     pub(super) fn new(restore_after: Option<Duration>) -> Self {
         Self {
+            turn: Mutex::new(()),
+            holder: Mutex::new(None),
+            capacity_next: Mutex::new(None),
             appointments: Mutex::new(Appointments::default()),
             restoration: Mutex::new(Restoration::default()),
             restore_after,
@@ -47,7 +62,40 @@ impl Control {
     }
 }
 
+/// The right to make a change; given back when it drops.
+struct Turn<'a> {
+    control: &'a Control,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Control {
+    /// Waits for the turn. None where this thread has it already.
+    fn turn(&self) -> Option<Turn<'_>> {
+        let me = std::thread::current().id();
+        if *self.holder.lock() == Some(me) {
+            return None;
+        }
+        let turn = self.turn.lock();
+        *self.holder.lock() = Some(me);
+        Some(Turn { control: self, _turn: turn })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.control.holder.lock() = None;
+    }
+}
+
 /// Why a policy did not get the seat. The cache goes on with the one it had.
+///
+/// ```
+/// use ostler_core::{Cache, SeatError};
+///
+/// let cache = Cache::<u32, u32>::builder(10).build()?;
+/// assert_eq!(cache.rollback(), Err(SeatError::NoPrevious));
+/// # Ok::<(), ostler_core::BuildError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SeatError {
@@ -67,12 +115,28 @@ pub enum SeatError {
         /// Its name.
         policy: String,
     },
+    /// A listener asked for a change of the policy during another one.
+    #[error(
+        "policy `{policy}`: a change is under way on this thread; ask when its listener is through"
+    )]
+    Busy {
+        /// Its name.
+        policy: String,
+    },
     /// There is no policy before this one.
     #[error("there is no earlier policy to go back to")]
     NoPrevious,
 }
 
 /// What a change of the policy did.
+///
+/// ```
+/// use ostler_core::Handover;
+///
+/// fn report(Handover { adopted, shards, .. }: Handover) -> String {
+///     format!("{adopted} entries handed over in {shards} shards")
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Handover {
@@ -83,6 +147,24 @@ pub struct Handover {
 }
 
 /// What happened to the policy of a cache.
+///
+/// A cache tells it to the listener of [`on_policy`](crate::CacheBuilder::on_policy).
+///
+/// ```
+/// use ostler_core::PolicyEvent;
+///
+/// fn line(event: &PolicyEvent) -> String {
+///     match event {
+///         PolicyEvent::Changed { to, adopted, .. } => format!("{to} adopted {adopted} entries"),
+///         PolicyEvent::Faulted { policy, fault } => format!("{policy} lost a seat: {fault}"),
+///         PolicyEvent::Quarantined { policy } => format!("{policy} gets no seat any more"),
+///         PolicyEvent::Restored { policy, shards } => format!("{policy} is back in {shards} shards"),
+///         _ => "something new".to_owned(),
+///     }
+/// }
+/// let event = PolicyEvent::Quarantined { policy: "mine".to_owned() };
+/// assert_eq!(line(&event), "mine gets no seat any more");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PolicyEvent {
@@ -117,6 +199,13 @@ pub enum PolicyEvent {
 }
 
 /// Who is wanted in charge and who is.
+///
+/// ```
+/// let cache = ostler_core::Cache::<u32, u32>::builder(10).shards(2).build()?;
+/// let status = cache.seat_status();
+/// assert_eq!((status.desired, status.actual), (None, vec![None, None]), "the fallback serves");
+/// # Ok::<(), ostler_core::BuildError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SeatStatus {
@@ -145,9 +234,19 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     /// [`SeatError`]; the policy before is in charge of all shards then.
     ///
     /// See the crate `ostler` for policies by name and from module files.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use ostler_core::{Cache, InstanceSource, SeatError};
+    ///
+    /// fn change(cache: &Cache<String, u32>, policy: Arc<dyn InstanceSource>) -> Result<(), SeatError> {
+    ///     let handover = cache.set_policy(policy)?;
+    ///     println!("{} entries handed over", handover.adopted);
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn set_policy(&self, policy: Arc<dyn InstanceSource>) -> Result<Handover, SeatError> {
-        let mut appointments = self.inner.control.appointments.lock();
-        self.appoint(&mut appointments, policy)
+        self.appoint(policy)
     }
 
     /// Puts the policy before this one in charge again, as a fresh instance that adopts all entries.
@@ -156,13 +255,34 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     ///
     /// [`SeatError::NoPrevious`] where there was none, and whatever [`set_policy`](Self::set_policy)
     /// may say.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use ostler_core::{Cache, InstanceSource, SeatError};
+    ///
+    /// fn try_out(cache: &Cache<String, u32>, policy: Arc<dyn InstanceSource>) -> Result<(), SeatError> {
+    ///     cache.set_policy(policy)?;
+    ///     // … and if it does worse:
+    ///     cache.rollback()?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn rollback(&self) -> Result<Handover, SeatError> {
-        let mut appointments = self.inner.control.appointments.lock();
-        let previous = appointments.previous.clone().ok_or(SeatError::NoPrevious)?;
-        self.appoint(&mut appointments, previous)
+        let previous = self.inner.control.appointments.lock().previous.clone();
+        self.appoint(previous.ok_or(SeatError::NoPrevious)?)
     }
 
     /// Trusts a quarantined policy again. It gets no seat by that.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use ostler_core::{Cache, InstanceSource, SeatError};
+    ///
+    /// fn insist(cache: &Cache<String, u32>, policy: Arc<dyn InstanceSource>) -> Result<(), SeatError> {
+    ///     cache.pardon(&*policy);
+    ///     cache.set_policy(policy).map(|_| ())
+    /// }
+    /// ```
     pub fn pardon(&self, policy: &dyn InstanceSource) {
         self.inner.quarantine.pardon(&policy.code_id());
     }
@@ -188,6 +308,22 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         }
     }
 
+    /// The shard that `key` belongs to, from 0: the place of its seat in [`SeatStatus::actual`].
+    ///
+    /// ```
+    /// # let cache = ostler_core::Cache::<u32, u32>::builder(10).shards(3).build()?;
+    /// assert!(cache.shard_of(&7) < cache.seat_status().actual.len());
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn shard_of<Q>(&self, key: &Q) -> usize
+    where
+        K: Borrow<Q>,
+        Q: Hash + ?Sized,
+    {
+        shard_of(self.inner.keys.hash(key), self.inner.shards.len())
+    }
+
     /// Lines that the policies logged since the last call of this, bounded by their sandboxes.
     ///
     /// ```
@@ -203,7 +339,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     /// Changes the capacity while the cache serves. Where it shrinks, the policies say what goes.
     ///
     /// Shares are dealt to the shards anew; the number of shards stays. Waits for a change of the
-    /// policy that is under way.
+    /// policy that is under way; called by a listener during one, it takes effect right after.
     ///
     /// ```
     /// # let cache = ostler_core::Cache::<u32, u32>::builder(10).build()?;
@@ -216,7 +352,25 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     /// # Ok::<(), ostler_core::BuildError>(())
     /// ```
     pub fn resize(&self, capacity: u64) {
-        let _appointments = self.inner.control.appointments.lock();
+        let Some(turn) = self.inner.control.turn() else {
+            *self.inner.control.capacity_next.lock() = Some(capacity);
+            return;
+        };
+        self.resize_shards(capacity);
+        self.end(turn);
+    }
+
+    /// Ends a change, and makes up for a capacity that was asked for meanwhile.
+    fn end(&self, turn: Turn<'_>) {
+        loop {
+            let next = self.inner.control.capacity_next.lock().take();
+            let Some(capacity) = next else { break };
+            self.resize_shards(capacity);
+        }
+        drop(turn);
+    }
+
+    fn resize_shards(&self, capacity: u64) {
         let shards = self.inner.shards.len();
         for (index, shard) in self.inner.shards.iter().enumerate() {
             let mut after = Aftermath::default();
@@ -225,50 +379,62 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         }
     }
 
-    fn appoint(
-        &self,
-        appointments: &mut Appointments,
-        source: Arc<dyn InstanceSource>,
-    ) -> Result<Handover, SeatError> {
+    fn appoint(&self, source: Arc<dyn InstanceSource>) -> Result<Handover, SeatError> {
         let policy = source.label().to_owned();
+        let Some(turn) = self.inner.control.turn() else { return Err(SeatError::Busy { policy }) };
         if self.inner.quarantine.holds_code(&source.code_id()) {
             return Err(SeatError::Quarantined { policy });
         }
-        appointments.serial += 1;
-        let charge = Charge { source, serial: appointments.serial };
-        let mut adopted = 0;
-        for index in 0..self.inner.shards.len() {
-            match self.appoint_shard(index, &charge) {
-                Ok(entries) => adopted += entries,
-                Err(fault) => {
-                    self.go_back(appointments, index);
-                    return Err(SeatError::Fault { policy, shard: index, fault });
-                }
-            }
-        }
-        let former = appointments.desired.replace(charge);
-        let from = former.as_ref().map(|charge| charge.source.label().to_owned());
-        if let Some(former) = former {
-            appointments.previous = Some(former.source);
-        }
-        *self.inner.control.restoration.lock() = Restoration::default();
+        let appointed = self.appoint_shards(source);
+        self.end(turn);
+        let (adopted, from) = appointed?;
         tracing::info!(target: "ostler::policy", policy, adopted, "policy in charge");
         self.tell(&PolicyEvent::Changed { from, to: policy, adopted });
         Ok(Handover { adopted, shards: self.inner.shards.len() })
     }
 
+    /// Changes all seats, or none in the end. Returns the entries handed over and who was in charge.
+    fn appoint_shards(
+        &self,
+        source: Arc<dyn InstanceSource>,
+    ) -> Result<(u64, Option<String>), SeatError> {
+        let policy = source.label().to_owned();
+        let charge = Charge { source, serial: self.next_serial() };
+        let mut adopted = 0;
+        for index in 0..self.inner.shards.len() {
+            match self.appoint_shard(index, &charge) {
+                Ok(entries) => adopted += entries,
+                Err(fault) => {
+                    self.go_back(index);
+                    return Err(SeatError::Fault { policy, shard: index, fault });
+                }
+            }
+        }
+        let mut appointments = self.inner.control.appointments.lock();
+        let former = appointments.desired.replace(charge);
+        let from = former.as_ref().map(|charge| charge.source.label().to_owned());
+        if let Some(former) = former {
+            appointments.previous = Some(former.source);
+        }
+        drop(appointments);
+        *self.inner.control.restoration.lock() = Restoration::default();
+        Ok((adopted, from))
+    }
+
+    fn next_serial(&self) -> u64 {
+        let mut appointments = self.inner.control.appointments.lock();
+        appointments.serial += 1;
+        appointments.serial
+    }
+
     fn appoint_shard(&self, index: usize, charge: &Charge) -> Result<u64, PolicyFault> {
-        let mut after = Aftermath::default();
-        let adopted = self.inner.shards[index].appoint(charge, &mut after);
-        self.finish(after);
-        adopted
+        self.inner.shards[index].appoint(charge, &mut |after| self.finish(after))
     }
 
     /// The first `count` shards had changed when a later one failed: they get back what they had.
-    fn go_back(&self, appointments: &mut Appointments, count: usize) {
-        appointments.serial += 1;
-        let serial = appointments.serial;
-        let desired = appointments.desired.as_mut().map(|charge| {
+    fn go_back(&self, count: usize) {
+        let serial = self.next_serial();
+        let desired = self.inner.control.appointments.lock().desired.as_mut().map(|charge| {
             charge.serial = serial;
             charge.clone()
         });
@@ -316,21 +482,25 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
             restoration.due_ms = None;
             restoration.attempts += 1;
         }
-        let appointments = self.inner.control.appointments.lock();
-        let Some(charge) = &appointments.desired else { return };
+        let Some(turn) = self.inner.control.turn() else { return };
+        let desired = self.inner.control.appointments.lock().desired.clone();
+        let Some(charge) = desired else { return };
         if self.inner.quarantine.holds_code(&charge.source.code_id()) {
             return;
         }
         let mut shards = 0;
         for (index, shard) in self.inner.shards.iter().enumerate() {
             if shard.charge().is_none() {
-                match self.appoint_shard(index, charge) {
+                match self.appoint_shard(index, &charge) {
                     Ok(_) => shards += 1,
                     Err(fault) => self.note_fault(&*charge.source, charge.serial, fault),
                 }
             }
         }
+        self.end(turn);
         let policy = charge.source.label().to_owned();
-        self.tell(&PolicyEvent::Restored { policy, shards });
+        if shards > 0 {
+            self.tell(&PolicyEvent::Restored { policy, shards });
+        }
     }
 }

@@ -5,6 +5,18 @@ use std::hash::{BuildHasher, Hash};
 use crate::cache::Cache;
 
 /// Entries of a cache, cloned slice by slice; made by [`Cache::iter`].
+///
+/// ```
+/// let cache = ostler_core::Cache::<u32, u32>::builder(10).build()?;
+/// let _ = (cache.insert(1, 10), cache.insert(2, 20));
+/// // Others may use the cache meanwhile, and so may this loop.
+/// for (key, value) in cache.iter().filter(|&(_, value)| value > 10) {
+///     cache.remove(&key);
+///     assert_eq!(value, 20);
+/// }
+/// assert_eq!(cache.len(), 1);
+/// # Ok::<(), ostler_core::BuildError>(())
+/// ```
 pub struct Iter<K, V, S> {
     cache: Cache<K, V, S>,
     shard: usize,

@@ -9,6 +9,22 @@ use crate::live::{Aftermath, Newcomer};
 use crate::options::{InsertOptions, Stored, Ttl};
 
 /// What [`Cache::compute`] is to do with an entry.
+///
+/// ```
+/// use ostler_core::{Cache, Change};
+///
+/// let cache = Cache::<&str, u32>::builder(10).build()?;
+/// // Counts down, and leaves at 0.
+/// let step = |left: Option<&u32>| match left {
+///     None => Change::Keep,
+///     Some(1) => Change::Remove,
+///     Some(left) => Change::Put(left - 1),
+/// };
+/// let _ = cache.insert("tries", 2);
+/// assert_eq!(cache.compute("tries", step), Some(1));
+/// assert_eq!(cache.compute("tries", step), None);
+/// # Ok::<(), ostler_core::BuildError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Change<V> {
@@ -106,7 +122,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     /// # Ok::<(), ostler_core::BuildError>(())
     /// ```
     ///
-    /// Returns the value that is stored afterwards.
+    /// Returns the value that is stored afterwards: none where it was removed, or too heavy to be kept.
     pub fn compute(&self, key: K, mut change: impl FnMut(Option<&V>) -> Change<V>) -> Option<V>
     where
         K: Clone,
@@ -125,7 +141,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
                     let shard = self.shard(newcomer.hash);
                     let stored = shard.insert_if(newcomer, expected, &mut after);
                     self.finish(after);
-                    stored.then_some(Some(value))
+                    stored.map(|stored| (stored != Stored::Rejected).then_some(value))
                 }
                 Change::Remove => {
                     let hash = self.inner.keys.hash(&key);

@@ -121,6 +121,13 @@ impl Nodes {
         (end_ms < NEVER_MS).then_some(end_ms)
     }
 
+    /// The slot's time to idle.
+    pub(super) fn to_idle_ms(&self, slot: u32) -> Option<u64> {
+        let idle = self.chunks.get(chunk_of(slot))?.idle.as_ref()?;
+        let to_idle_ms = idle[place_of(slot)].to_idle.get();
+        (to_idle_ms < NEVER_MS).then_some(to_idle_ms)
+    }
+
     /// Whether the slot has a lifetime.
     pub(super) fn is_set(&self, slot: u32) -> bool {
         let nodes = self.chunks.get(chunk_of(slot)).and_then(|chunk| chunk.nodes.as_ref());

@@ -27,8 +27,17 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
             self.loads.supersede(key);
             true
         };
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         supersede(&newcomer.key);
+        if let Some(slot) = state.plainly_resident(&newcomer) {
+            state.overwrite_plainly(slot, newcomer, &mut after.left);
+            let due = state.is_due();
+            drop(state);
+            if due {
+                self.try_maintain(after);
+            }
+            return Stored::Replaced;
+        }
         self.insert_locked(state, newcomer, &supersede, after)
     }
 
@@ -49,31 +58,31 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         }
     }
 
-    /// Puts `newcomer` in, if the key's version is the expected one. True where it was. Where it does
-    /// not fit, the engine evicts by itself: between asking a policy and storing, the version could
+    /// Puts `newcomer` in, if the key's version is the expected one; none where it was not. Where it
+    /// does not fit, the engine evicts by itself: between asking a policy and storing, the version could
     /// change.
     pub(crate) fn insert_if(
         &self,
         newcomer: Newcomer<K, V>,
         expected: Option<Version>,
         after: &mut Aftermath<K, V>,
-    ) -> bool {
+    ) -> Option<Stored> {
         let mut state = self.state.lock();
         let now_ms = self.clock.now_ms();
         let slot = state.find_live(newcomer.hash, &newcomer.key, now_ms, &mut after.left);
         if slot.map(|slot| state.version(slot)) != expected {
             drop(state);
             drop(newcomer);
-            return false;
+            return None;
         }
         self.loads.supersede(&newcomer.key);
-        let _: Stored = state.put_natively(newcomer, now_ms, &mut after.left);
+        let stored = state.put_natively(newcomer, now_ms, &mut after.left);
         let due = state.is_due();
         drop(state);
         if due {
             self.try_maintain(after);
         }
-        true
+        Some(stored)
     }
 
     #[inline]
@@ -138,7 +147,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     fn insert_reserved(
         &self,
         maintainer: &mut Maintainer,
-        newcomer: Newcomer<K, V>,
+        mut newcomer: Newcomer<K, V>,
         wanted: &dyn Fn(&K) -> bool,
         after: &mut Aftermath<K, V>,
     ) -> Stored {
@@ -150,6 +159,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
             let now_ms = self.now_ms(&state, &newcomer.options);
             let resident = state.find(newcomer.hash, &newcomer.key, now_ms);
             if let Some(slot) = resident {
+                newcomer.options = state.keeping(slot, newcomer.options, now_ms);
                 state.depart(slot, Cause::Replaced, &mut after.left);
             }
             (state.reserve(&newcomer), resident.is_some())
@@ -157,8 +167,23 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         if replaced {
             self.maintain(maintainer, after);
         }
+        maintainer.begin_apart();
         self.deliver(maintainer, &record, after);
         self.consult(maintainer, after);
+        maintainer.tell_preparing([std::slice::from_ref(&record), &[]]);
+        let stored = self.take_in(maintainer, newcomer, (record, wanted), after);
+        maintainer.end();
+        if replaced && stored == Stored::New { Stored::Replaced } else { stored }
+    }
+
+    /// The policy has heard of `newcomer` by this record: it comes in, if it is wanted everywhere.
+    fn take_in(
+        &self,
+        maintainer: &Maintainer,
+        newcomer: Newcomer<K, V>,
+        (record, wanted): (Record, &dyn Fn(&K) -> bool),
+        after: &mut Aftermath<K, V>,
+    ) -> Stored {
         let knows = maintainer.seat.guard().has(record.slot);
         let admitted = knows || !maintainer.seat.is_taken();
         let mut state = self.state.lock();
@@ -168,8 +193,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         if admitted && !crowded && !stale {
             let room = state.room_for(newcomer.weight);
             state.evict_natively(room, None, &mut after.left);
-            let stored = state.admit_reserved(newcomer, record.slot, now_ms);
-            return if replaced { Stored::Replaced } else { stored };
+            return state.admit_reserved(newcomer, record.slot, now_ms);
         }
         let departure = Record { kind: Kind::Remove as u8, ..record };
         state.unreserve(departure, if knows { Wanted::Yes } else { Wanted::No });

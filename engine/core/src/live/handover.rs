@@ -6,6 +6,7 @@
 //! change; where the new instance fails, the old one stays.
 
 use std::hash::{BuildHasher, Hash};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use ostler_abi::{Kind, NO_SLOT, Record, Setup};
 
@@ -21,6 +22,9 @@ use crate::shard::ShardConfig;
 /// Entries adopted in one slice: with their hits, twice as many records.
 const SLICE_ADOPTS: usize = 128;
 
+/// Slices of latecomers that are adopted with the maintainer's lock open in between.
+const ROUNDS_LATE_MAX: u32 = 32;
+
 /// Slots that an instance is made for at least.
 const SLOTS_FIRST_MIN: u32 = 1024;
 
@@ -33,21 +37,42 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     pub(crate) fn appoint(
         &self,
         charge: &Charge,
-        after: &mut Aftermath<K, V>,
+        settle: &mut dyn FnMut(Aftermath<K, V>),
     ) -> Result<u64, PolicyFault> {
         self.prepare(charge)?;
-        let mut adopted = 0;
+        // Where the user's `Hash` panics, nobody comes back to go on with what was prepared.
+        let adopted = catch_unwind(AssertUnwindSafe(|| self.adopt_all(settle)));
+        adopted.unwrap_or_else(|panic| {
+            self.give_up(&mut self.maintainer.lock());
+            resume_unwind(panic)
+        })
+    }
+
+    fn adopt_all(&self, settle: &mut dyn FnMut(Aftermath<K, V>)) -> Result<u64, PolicyFault> {
+        let (mut adopted, mut rounds_late) = (0, 0);
         loop {
-            let mut maintainer = self.maintainer.lock();
-            self.maintain(&mut maintainer, after);
-            adopted += self.adopt_slice(&mut maintainer);
-            if let Some(fault) = self.give_up_failed(&mut maintainer) {
-                return Err(fault);
-            }
-            let preparing = maintainer.preparing.as_ref();
-            if preparing.is_none_or(|preparing| preparing.remaining() == 0) {
-                self.change_seat(&mut maintainer, after);
-                return Ok(adopted);
+            let mut after = Aftermath::default();
+            let turn = {
+                let mut maintainer = self.maintainer.lock();
+                self.maintain(&mut maintainer, &mut after);
+                adopted += self.adopt_slice(&mut maintainer);
+                rounds_late += u32::from(maintainer.only_late_remain());
+                // Latecomers could come as fast as they are adopted; none comes while the lock is held.
+                while rounds_late > ROUNDS_LATE_MAX && maintainer.remaining() > 0 {
+                    adopted += self.adopt_slice(&mut maintainer);
+                }
+                match self.give_up_failed(&mut maintainer) {
+                    Some(fault) => Some(Err(fault)),
+                    None if maintainer.remaining() == 0 => {
+                        self.change_seat(&mut maintainer, &mut after);
+                        Some(Ok(adopted))
+                    }
+                    None => None,
+                }
+            };
+            settle(after);
+            if let Some(end) = turn {
+                return end;
             }
         }
     }
@@ -114,11 +139,18 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         {
             let mut state = self.state.lock();
             let mut looked_at = 0;
+            // Where the engine serves by itself, what it did since the last batch is not followed yet:
+            // an entry that came in for another must not be known beside it.
+            let unheard = if seat.is_taken() { Vec::new() } else { state.notes.written() };
             while looked_at < SLICE_ADOPTS {
                 let Some(slot) = preparing.next_slot() else { break };
                 looked_at += 1;
-                // What the policy in charge has yet to hear of comes in late, by its own record.
-                let heard = !seat.is_taken() || seat.guard().has(slot);
+                // What waits to be heard of comes in late, by its own record.
+                let heard = if seat.is_taken() {
+                    seat.guard().has(slot)
+                } else {
+                    unheard.binary_search(&slot).is_err() && !state.notes.is_logged(slot)
+                };
                 if preparing.knows(slot) || !heard {
                     continue;
                 }
@@ -130,25 +162,35 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
             }
             state.counts.held(looked_at);
         }
+        let mut adopted = 0;
         for &(adopt, hit) in &pairs {
-            preparing.adopt(adopt, hit);
+            // A slot may be in the queue and have come in late.
+            if !preparing.knows(adopt.slot) {
+                preparing.adopt(adopt, hit);
+                adopted += 1;
+            }
         }
         preparing.call();
-        pairs.len() as u64
+        adopted
     }
 
     /// Drops an instance that failed before it had the seat.
     fn give_up_failed(&self, maintainer: &mut Maintainer) -> Option<PolicyFault> {
         let fault = maintainer.preparing.as_ref()?.fault().cloned()?;
-        maintainer.preparing = None;
         maintainer.count_fault();
+        self.give_up(maintainer);
+        Some(fault)
+    }
+
+    /// Drops the instance that is being prepared; the seat stays as it is.
+    fn give_up(&self, maintainer: &mut Maintainer) {
+        maintainer.preparing = None;
         let mut state = self.state.lock();
         let taken = maintainer.seat.is_taken();
         state.seating = Seating { taken, noting: taken, wants: maintainer.seat.wanted() };
         if !taken {
             state.silence();
         }
-        Some(fault)
     }
 
     /// The prepared instance takes the seat.
@@ -187,12 +229,16 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
             grows
         };
         let record = Record { key_hash: budget.capacity, ..Record::new(Kind::Capacity, NO_SLOT) };
+        maintainer.begin_apart();
         self.deliver(&mut maintainer, &record, after);
         self.consult(&mut maintainer, after);
+        maintainer.end();
         if !grows {
             // What came in meanwhile is heard, too, before the lower limit is in force.
             self.maintain(&mut maintainer, after);
+            maintainer.begin_apart();
             self.lower(budget, after);
+            maintainer.end();
         }
     }
 

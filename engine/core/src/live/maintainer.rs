@@ -42,9 +42,11 @@ pub(crate) struct Maintainer {
     /// Slots in quarantine until that delivery is through.
     pub(crate) freed: Vec<u32>,
     pub(crate) accepted: Vec<Accepted>,
-    /// Slots that were evicted during this maintenance, for the instance that is being prepared.
+    /// Slots evicted since the instance that is being prepared was last told.
     pub(crate) evicted: Vec<u32>,
     pub(crate) hashes: Vec<Option<u64>>,
+    /// A delivery is under way, or was when a panic ended it.
+    torn: bool,
     counters: Counters,
     hits_delivered: u64,
     maintenances: u64,
@@ -65,6 +67,7 @@ impl Maintainer {
             accepted: Vec::new(),
             evicted: Vec::new(),
             hashes: Vec::new(),
+            torn: false,
             counters: Counters::default(),
             hits_delivered: 0,
             maintenances: 0,
@@ -75,6 +78,41 @@ impl Maintainer {
 
     pub(crate) fn begin(&mut self) {
         self.maintenances += 1;
+        self.torn = true;
+    }
+
+    /// What was begun is through.
+    pub(crate) fn end(&mut self) {
+        self.torn = false;
+    }
+
+    /// True where the last delivery was not brought to its end, because the user's `Hash` or `Eq`
+    /// panicked in it.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// A delivery begins that is no maintenance.
+    pub(crate) fn begin_apart(&mut self) {
+        self.torn = true;
+    }
+
+    /// Entries that the instance that is being prepared may have yet to hear of.
+    pub(crate) fn remaining(&self) -> usize {
+        self.preparing.as_ref().map_or(0, |preparing| preparing.remaining())
+    }
+
+    /// True where none of them was resident when it began.
+    pub(crate) fn only_late_remain(&self) -> bool {
+        self.preparing.as_ref().is_none_or(|preparing| preparing.only_late_remain())
+    }
+
+    /// Tells the instance that is being prepared what the policy in charge did and heard. Comes after
+    /// every delivery, whoever made it.
+    pub(crate) fn tell_preparing(&mut self, batch: [&[Record]; 2]) {
+        if let Some(preparing) = &mut self.preparing {
+            preparing.follow(&self.evicted, batch);
+        }
         self.evicted.clear();
     }
 

@@ -55,6 +55,12 @@ impl<K, V> Aftermath<K, V> {
         self.left.is_empty() && self.rare.is_none()
     }
 
+    /// True where nobody but the entries' own `Drop` has anything to do.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.rare.is_none()
+    }
+
     pub(crate) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
@@ -75,6 +81,9 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
 
     /// One maintenance: everything noted so far reaches the policy, and its victims leave.
     pub(crate) fn maintain(&self, maintainer: &mut Maintainer, after: &mut Aftermath<K, V>) {
+        if maintainer.is_torn() {
+            self.mend(maintainer, after);
+        }
         maintainer.begin();
         let now_ms = self.clock.now_ms();
         {
@@ -95,9 +104,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         }
         self.consult(maintainer, after);
         maintainer.age();
-        if let Some(preparing) = &mut maintainer.preparing {
-            preparing.follow(&maintainer.evicted, batch.pieces());
-        }
+        maintainer.tell_preparing(batch.pieces());
         batch.clear();
         maintainer.batch = batch;
         self.publish(maintainer);
@@ -109,6 +116,23 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         let mut state = self.state.lock();
         state.residents.end_quarantine(&mut maintainer.freed);
         state.counts.policy = counts;
+        drop(state);
+        maintainer.end();
+    }
+
+    /// A panic in the user's `Hash` or `Eq` ended the last delivery half-way: what the policy believes
+    /// is not what is resident any more. It loses the seat, for no fault of its own.
+    #[cold]
+    fn mend(&self, maintainer: &mut Maintainer, after: &mut Aftermath<K, V>) {
+        maintainer.accepted.clear();
+        maintainer.evicted.clear();
+        maintainer.seat.dismiss();
+        if let Some(preparing) = &mut maintainer.preparing {
+            preparing.fail("a panic of the user's code ended a delivery".to_owned());
+        }
+        self.state.lock().residents.end_quarantine(&mut maintainer.freed);
+        self.engage_fallback(maintainer, after);
+        self.publish(maintainer);
     }
 
     /// Notes `record` for the policy in charge, which is called first where its window is full.

@@ -6,7 +6,7 @@
 //! The ring keeps the order of events. Only the first access to an entry in a tick is noted; later ones
 //! are counted in the entry's word, and the counts join the note when it is taken. A tick ends with the
 //! maintenance, except that while nothing is written, and so nothing has to be evicted, it lasts for as
-//! many notes as an eighth of the residents. So the order of accesses is blurred by one ring, or an eighth
+//! many notes as half the residents. So the order of accesses is blurred by one ring, or half
 //! of the cache in a stretch of nothing but hits. While the maintainer is busy and the ring is full, hits
 //! are dropped and counted, and writes go to the log: one place a slot, whatever happens to it, so the
 //! log is bounded by the slots.
@@ -80,6 +80,12 @@ impl Notes {
         self.len >= self.records.len() || !self.log.is_empty()
     }
 
+    /// True where writes wait that found the ring full.
+    #[inline]
+    pub(super) fn has_log(&self) -> bool {
+        !self.log.is_empty()
+    }
+
     /// True where the policy has heard of everything.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
@@ -128,6 +134,34 @@ impl Notes {
         }
         self.write(record);
         false
+    }
+
+    /// Slots that the writes in the ring name, sorted.
+    pub(super) fn written(&self) -> Vec<u32> {
+        let hit = Some(Kind::Hit);
+        let writes = self.records[..self.len].iter().filter(|record| record.kind() != hit);
+        let mut slots: Vec<u32> = writes.map(|record| record.slot).collect();
+        slots.sort_unstable();
+        slots
+    }
+
+    /// True where the log has something to tell of `slot`.
+    pub(super) fn is_logged(&self, slot: u32) -> bool {
+        self.log.pending.contains_key(&slot)
+    }
+
+    /// True where the ring was too short for the writes.
+    pub(super) fn has_overflowed(&self) -> bool {
+        !self.log.is_empty()
+    }
+
+    /// The policy hears of a newcomer in `slot` directly: what comes of it is not news to be dropped.
+    pub(super) fn introduced(&mut self, slot: u32) {
+        if let Some(pending) = self.log.pending.get_mut(&slot)
+            && pending.left.is_none()
+        {
+            pending.heard = true;
+        }
     }
 
     /// The engine evicted the entry in `slot` as the policy chose: what waits about it is void.
@@ -286,6 +320,15 @@ mod tests {
             assert_eq!(play(&mut notes, events), told, "{events}");
             assert_eq!(taken(&mut notes, resident), batch, "{events}");
         }
+    }
+
+    #[test]
+    fn a_slot_that_was_introduced_directly_is_known() {
+        let mut notes = Notes::new(1);
+        assert_eq!(play(&mut notes, "i1 i2 r2"), "f");
+        notes.introduced(2);
+        assert_eq!(play(&mut notes, "u2 r2"), "-");
+        assert_eq!(taken(&mut notes, &[1]), "i1 r2");
     }
 
     #[test]

@@ -49,9 +49,19 @@ impl Preparing {
         self.fault.as_ref()
     }
 
+    /// It cannot take the seat: it was not told all that happened.
+    pub(crate) fn fail(&mut self, reason: String) {
+        self.fault = Some(PolicyFault::Trap { reason });
+    }
+
     /// Entries that it may have yet to hear of.
     pub(crate) fn remaining(&self) -> usize {
-        self.queue.len() + self.late.len()
+        if self.fault.is_some() { 0 } else { self.queue.len() + self.late.len() }
+    }
+
+    /// True where all that was resident at first has been looked at.
+    pub(crate) fn only_late_remain(&self) -> bool {
+        self.queue.is_empty()
     }
 
     /// The next slot to adopt, none where all is done or the instance has failed.
@@ -103,7 +113,7 @@ impl Preparing {
                     self.note(Record { kind: Kind::Remove as u8, ..*record });
                     self.late.push_back(record.slot);
                 }
-                Some(Kind::Insert) if !known => self.late.push_back(record.slot),
+                Some(Kind::Insert | Kind::Update) if !known => self.late.push_back(record.slot),
                 _ => {}
             }
         }

@@ -230,11 +230,16 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     /// more.
     pub(crate) fn run_pending(&self, after: &mut Aftermath<K, V>) -> bool {
         let mut maintainer = self.maintainer.lock();
-        self.maintain(&mut maintainer, after);
-        let mut state = self.state.lock();
         let now_ms = self.clock.now_ms();
-        let more = state.reap(now_ms, REAP_WORK, &mut after.left);
-        more || (state.seating.noting && !state.notes.is_empty())
+        let expiring = self.state.lock().reap(now_ms, REAP_WORK, &mut after.left);
+        self.maintain(&mut maintainer, after);
+        expiring || self.state.lock().notes.has_overflowed()
+    }
+
+    /// Turns of [`run_pending`](Self::run_pending) that are enough for all that is due now, whatever
+    /// other threads add meanwhile.
+    pub(crate) fn turns_max(&self) -> u32 {
+        self.state.lock().residents.slots() / (REAP_WORK / 16) + 2
     }
 
     /// Removes the entries in the slots from `first` on, one slice. Returns the next slice's first
@@ -270,7 +275,8 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         state.validate();
         let guard = maintainer.seat.guard();
         guard.validate();
-        if maintainer.seat.is_taken() && state.notes.is_empty() {
+        // A delivery that a panic ended is mended by the next maintenance.
+        if maintainer.seat.is_taken() && !maintainer.is_torn() && state.notes.is_empty() {
             assert_eq!(guard.weight(), state.residents.weight(), "the view is current");
             for slot in 0..state.residents.slots() {
                 let resident = state.residents.is_resident(slot);

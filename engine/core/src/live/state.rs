@@ -7,6 +7,7 @@
 
 use std::borrow::Borrow;
 use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use ostler_abi::{Kind, NO_SLOT, Record};
@@ -30,7 +31,7 @@ const REAP_WORK_INSERT: u32 = 8;
 const SLICE_RECORDS: usize = 512;
 
 /// A tick without writes lasts for as many notes as there are residents, divided by this.
-const QUIET_SHARE: usize = 8;
+const QUIET_SHARE: usize = 2;
 
 /// Milliseconds of the unit in which births are kept: 32 bits of it are 13 years.
 const BORN_MS: u64 = 100;
@@ -67,6 +68,13 @@ pub(crate) struct Newcomer<K, V> {
 pub(crate) struct Lifetimes {
     pub(crate) ttl: Option<Duration>,
     pub(crate) tti: Option<Duration>,
+}
+
+impl Lifetimes {
+    #[inline]
+    fn is_none(&self) -> bool {
+        self.ttl.is_none() && self.tti.is_none()
+    }
 }
 
 /// What is known about the load of an entry: the price of these options is this side table.
@@ -129,7 +137,8 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
             counts: ShardCounts::default(),
             lifetimes: setup.lifetimes,
             fallback: Fallback::new(setup.seed),
-            expiry: None,
+            // From the start where entries will end, so that no write takes an old time for now.
+            expiry: (!setup.lifetimes.is_none()).then(|| Box::new(Expiry::new(setup.now_ms))),
             origins: None,
             ticks: TickTimes::new(setup.now_ms),
             noted: 0,
@@ -240,8 +249,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
             self.reap(now_ms, REAP_WORK_INSERT, left);
         }
         let resident = self.find_live(newcomer.hash, &newcomer.key, now_ms, left);
-        let unborn = newcomer.options.ttl == Ttl::After(Duration::ZERO);
-        if u64::from(newcomer.weight) > self.budget.capacity || unborn {
+        if self.is_hopeless(&newcomer) {
             return Put::Done(self.refuse(newcomer, resident, left));
         }
         let freed = resident.map_or(0, |slot| self.residents.weight_of(slot));
@@ -266,16 +274,24 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         now_ms: u64,
         left: &mut Left<K, V>,
     ) -> Stored {
-        let resident = self.find(newcomer.hash, &newcomer.key, now_ms);
-        let freed = resident.map_or(0, |slot| self.residents.weight_of(slot));
-        let room = self.room_for(newcomer.weight.saturating_sub(freed));
-        self.evict_natively(room, resident, left);
+        if !self.is_hopeless(&newcomer) {
+            let resident = self.find(newcomer.hash, &newcomer.key, now_ms);
+            let freed = resident.map_or(0, |slot| self.residents.weight_of(slot));
+            let room = self.room_for(newcomer.weight.saturating_sub(freed));
+            self.evict_natively(room, resident, left);
+        }
         match self.put(newcomer, now_ms, left) {
             Put::Done(stored) => stored,
             // Cannot be: what was in the way is gone, and the lock was held. If it were, the newcomer
             // is the one that goes.
             Put::NoRoom(newcomer) => self.refuse(newcomer, None, left),
         }
+    }
+
+    /// True where `newcomer` will not be stored, however much room there is: nobody is to go for it.
+    fn is_hopeless(&self, newcomer: &Newcomer<K, V>) -> bool {
+        let unborn = newcomer.options.ttl == Ttl::After(Duration::ZERO);
+        unborn || u64::from(newcomer.weight) > self.budget.capacity
     }
 
     fn refuse(
@@ -298,9 +314,39 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         let now = Now { tick: self.ticks.now(), born: (self.now_ms / BORN_MS) as u32 };
         let slot = self.residents.insert(hash, (key, value), weight, now);
         self.counts.inserted += 1;
-        self.settle(slot, &options, None, now_ms);
+        self.settle(slot, &options, now_ms);
         self.note_write(Kind::Insert, slot, hash);
         Stored::New
+    }
+
+    /// The slot of the entry that `newcomer` overwrites, if that changes nothing but the value: the
+    /// short way of the most frequent write.
+    #[inline]
+    pub(crate) fn plainly_resident(&self, newcomer: &Newcomer<K, V>) -> Option<u32> {
+        if !(self.is_bare() && newcomer.options.is_plain()) {
+            return None;
+        }
+        let slot = self.residents.find(newcomer.hash, &newcomer.key)?;
+        (self.residents.weight_of(slot) == newcomer.weight).then_some(slot)
+    }
+
+    /// Overwrites the value in a slot that is [plainly resident](Self::plainly_resident).
+    #[inline]
+    pub(crate) fn overwrite_plainly(
+        &mut self,
+        slot: u32,
+        newcomer: Newcomer<K, V>,
+        left: &mut Left<K, V>,
+    ) {
+        let Newcomer { key, value, hash, weight, .. } = newcomer;
+        let tick = self.ticks.now();
+        let Some((old, access)) = self.residents.replace(slot, value, weight, tick) else { return };
+        self.counts.inserted += 1;
+        self.counts.left(Cause::Replaced);
+        left.push((key, old, Cause::Replaced));
+        if !access.coalesced {
+            self.note_write(Kind::Update, slot, hash);
+        }
     }
 
     fn overwrite(
@@ -311,7 +357,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         left: &mut Left<K, V>,
     ) -> Stored {
         let Newcomer { key, value, hash, weight, options } = newcomer;
-        let end_ms = self.expiry.as_ref().and_then(|expiry| expiry.live_end_ms(slot));
+        let options = self.keeping(slot, options, now_ms);
         let same_weight = self.residents.weight_of(slot) == weight;
         let tick = self.ticks.now();
         let replaced = self.residents.replace(slot, value, weight, tick);
@@ -321,16 +367,21 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         }
         self.counts.inserted += 1;
         self.counts.left(Cause::Replaced);
-        self.settle(slot, &options, end_ms, now_ms);
+        self.settle(slot, &options, now_ms);
         if !(same_weight && coalesced) {
             self.note_write(Kind::Update, slot, hash);
         }
         Stored::Replaced
     }
 
-    /// Takes a slot for `newcomer`, and gives the record that introduces it.
+    /// Takes a slot for `newcomer`, and gives the record that introduces it. The policy is about to be
+    /// asked for victims, though no write was noted: the tick ends, so that later hits are told apart
+    /// from those before.
     pub(crate) fn reserve(&mut self, newcomer: &Newcomer<K, V>) -> Record {
+        self.noted = 0;
+        self.ticks.advance(self.now_ms);
         let slot = self.residents.reserve();
+        self.notes.introduced(slot);
         let InsertOptions { cost_us, class, .. } = newcomer.options;
         let record = Origin { cost_us, class }.record(
             Kind::Insert,
@@ -352,13 +403,16 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         let now = Now { tick: self.ticks.now(), born: (self.now_ms / BORN_MS) as u32 };
         self.residents.insert_at(slot, (hash, weight), (key, value), now);
         self.counts.inserted += 1;
-        self.settle(slot, &options, None, now_ms);
+        self.settle(slot, &options, now_ms);
         Stored::New
     }
 
     /// Gives a reserved slot back. `departure` is told to the policy where it `wanted` the newcomer.
     pub(crate) fn unreserve(&mut self, departure: Record, wanted: Wanted) {
         let told = wanted == Wanted::Yes && self.seating.noting;
+        if !told {
+            self.notes.evicted(departure.slot);
+        }
         let named =
             if told && !self.notes.departure(departure) { Named::Yes } else { Named::Never };
         self.residents.unreserve(departure.slot, named);
@@ -387,19 +441,47 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         self.now_ms
     }
 
-    /// Side tables follow what was written into `slot`. `end_ms` is when the entry before would have
-    /// ended.
-    fn settle(&mut self, slot: u32, options: &InsertOptions, end_ms: Option<u64>, now_ms: u64) {
+    /// `options` with what they keep of the entry in `slot` put in: its end and its time to idle.
+    #[inline]
+    pub(crate) fn keeping(&self, slot: u32, options: InsertOptions, now_ms: u64) -> InsertOptions {
+        if options.ttl != Ttl::Keep {
+            return options;
+        }
+        let expiry = self.expiry.as_ref();
+        let to_live_ms = expiry.and_then(|expiry| expiry.live_end_ms(slot)?.checked_sub(now_ms));
+        let to_idle_ms = expiry.and_then(|expiry| expiry.to_idle_ms(slot));
+        InsertOptions {
+            ttl: to_live_ms.map_or(Ttl::Never, |ms| Ttl::After(Duration::from_millis(ms))),
+            tti: options.tti.or(to_idle_ms.map(Duration::from_millis)),
+            ..options
+        }
+    }
+
+    /// Side tables follow what was written into `slot`. Nothing is kept of an entry before.
+    #[inline]
+    fn settle(&mut self, slot: u32, options: &InsertOptions, now_ms: u64) {
+        if !(self.is_bare() && options.is_plain()) {
+            self.settle_tables(slot, options, now_ms);
+        }
+    }
+
+    /// True where there are no side tables, and nothing but an option of an entry's own asks for one.
+    #[inline]
+    fn is_bare(&self) -> bool {
+        self.origins.is_none() && self.expiry.is_none() && self.lifetimes.is_none()
+    }
+
+    #[inline(never)]
+    fn settle_tables(&mut self, slot: u32, options: &InsertOptions, now_ms: u64) {
         if self.origins.is_some() || options.cost_us != 0 || options.class != 0 {
             let origins = self.origins.get_or_insert_default();
             origins.reach(slot);
             origins[slot] = Origin { cost_us: options.cost_us, class: options.class };
         }
         let to_live_ms = match options.ttl {
-            Ttl::OfCache => self.lifetimes.ttl.map(millis),
+            Ttl::OfCache | Ttl::Keep => self.lifetimes.ttl.map(millis),
             Ttl::After(ttl) => Some(millis(ttl)),
             Ttl::Never => None,
-            Ttl::Keep => end_ms.map(|end| end.saturating_sub(now_ms)),
         };
         let to_idle_ms = options.tti.or(self.lifetimes.tti).map(millis);
         if self.expiry.is_none() && to_live_ms.is_none() && to_idle_ms.is_none() {
@@ -471,16 +553,20 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
 
     /// Takes out entries that have expired, as long as `work` lasts. True where there may be more.
     pub(crate) fn reap(&mut self, now_ms: u64, mut work: u32, left: &mut Left<K, V>) -> bool {
-        let Some(mut expiry) = self.expiry.take() else { return false };
-        let mut expired = Vec::new();
-        while let Some(slot) = expiry.pop_expired(now_ms, &mut work) {
-            expired.push(slot);
+        loop {
+            let Some(expiry) = &mut self.expiry else { return false };
+            let Some(slot) = expiry.pop_expired(now_ms, &mut work) else { return work == 0 };
+            // The user's `Hash` may panic: then the entry stays, and what has ended must stay ended.
+            let departed = catch_unwind(AssertUnwindSafe(|| {
+                self.depart(slot, Cause::Expired, left);
+            }));
+            if let Err(panic) = departed {
+                if let Some(expiry) = &mut self.expiry {
+                    expiry.set_deadline(slot, Some(now_ms), now_ms);
+                }
+                resume_unwind(panic);
+            }
         }
-        self.expiry = Some(expiry);
-        for slot in expired {
-            self.depart(slot, Cause::Expired, left);
-        }
-        work == 0
     }
 
     /// Starts a maintenance: moves what waits into `batch` and `freed`, and lets the time go on.
@@ -507,7 +593,10 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
                 record.count = record.count.saturating_add(residents.take_extra(record.slot));
             }
         }
-        residents.quarantined(freed);
+        // A slot whose removal is still in the log stays in quarantine until that is delivered.
+        if !notes.has_log() {
+            residents.quarantined(freed);
+        }
         self.noted += batch.len();
         if !batch.is_quiet() || self.noted >= self.residents.len() / QUIET_SHARE {
             self.noted = 0;
@@ -574,6 +663,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         expiry.set_deadline(slot, end_ms, now_ms);
     }
 
+    #[inline]
     fn note_write(&mut self, kind: Kind, slot: u32, hash: u64) {
         if self.seating.noting {
             let record = self.record(kind, slot, hash);

@@ -1,6 +1,6 @@
 //! The shard's coarse time: a tick a maintenance, and roughly when each tick was.
 //!
-//! An entry's word has 24 bits for its last access. Milliseconds would wrap within hours, or be too
+//! An entry's word has 21 bits for its last access. Milliseconds would wrap within hours, or be too
 //! coarse to tell apart what a busy shard did since breakfast; maintenances follow the load. For the
 //! hand-over, which wants times, a few samples of (tick, time) are kept, evenly thinned as they age.
 

@@ -2,7 +2,19 @@
 //!
 //! It owns the JSON of the custom section `ostler.policy`, its bounds and the check of parameters
 //! against it. It must not know WebAssembly: a compiled-in policy carries the same text and passes
-//! the same checks.
+//! the same checks, also where no guest can run.
+//!
+//! ```
+//! use ostler_manifest::{Manifest, ManifestLimits};
+//!
+//! let text = br#"{"abi": 1, "name": "mine", "version": "0.1.0", "kinds": ["eviction"],
+//!     "params": [{"name": "hands", "type": "int", "default": 1, "min": 1, "max": 4}],
+//!     "bytes_per_slot": 13, "base_bytes": 65536}"#;
+//! let manifest = Manifest::parse(text, &ManifestLimits::default())?;
+//! assert_eq!(manifest.name(), "mine");
+//! assert_eq!(manifest.params(&serde_json::Map::new()).as_deref(), Ok(r#"{"hands":1}"#));
+//! # Ok::<(), ostler_manifest::ManifestError>(())
+//! ```
 
 mod params;
 
@@ -12,8 +24,6 @@ use ostler_abi::{ABI_VERSION, Kind};
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
-
-use crate::limits::ManifestLimits;
 
 /// Kinds of policy that version 1.0 runs.
 const KINDS: [&str; 1] = ["eviction"];
@@ -29,6 +39,23 @@ const VERSION_BYTES_MAX: usize = 64;
 const TEXT_BYTES_MAX: usize = 512;
 /// Most parameters.
 const PARAMS_MAX: usize = 64;
+
+/// Bounds on a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ManifestLimits {
+    /// Longest manifest, bytes. Default 64 KiB.
+    pub manifest_bytes_max: usize,
+    /// Most guest memory per slot, bytes. Default 4,096.
+    pub bytes_per_slot_max: u64,
+    /// Most guest memory beside the slots, bytes. Default 64 MiB.
+    pub base_bytes_max: u64,
+}
+
+impl Default for ManifestLimits {
+    fn default() -> Self {
+        Self { manifest_bytes_max: 65_536, bytes_per_slot_max: 4_096, base_bytes_max: 64 << 20 }
+    }
+}
 
 /// Why a manifest was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -236,8 +263,8 @@ impl Manifest {
     }
 }
 
-/// Size of a WebAssembly page.
-pub(crate) const PAGE_BYTES: u64 = 65_536;
+/// Size of a WebAssembly page, the unit of guest memory.
+pub const PAGE_BYTES: u64 = 65_536;
 
 fn check_kinds(kinds: &[String]) -> Result<(), ManifestError> {
     if let Some(kind) = kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
@@ -300,7 +327,8 @@ fn field(field: impl Into<String>, reason: impl Into<String>) -> ManifestError {
 }
 
 /// A stranger's text as an error shows it: at most 80 characters, control characters escaped.
-pub(crate) fn shorten(text: &str) -> String {
+#[must_use]
+pub fn shorten(text: &str) -> String {
     let mut short: String = text.chars().take(80).flat_map(char::escape_debug).collect();
     if text.chars().nth(80).is_some() {
         short.push('…');

@@ -274,7 +274,7 @@ fn check_order<T: PartialOrd + std::fmt::Display>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::ManifestLimits;
+    use crate::ManifestLimits;
     use serde_json::json;
 
     fn manifest() -> Manifest {
