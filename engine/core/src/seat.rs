@@ -236,9 +236,12 @@ impl Seat {
         slot >= self.slots_bound && self.instance.is_some()
     }
 
-    /// Announces a larger bound on slots, in steps of a quarter, so that `slot` may be used.
+    /// Announces a larger bound on slots, in steps of a quarter or, live, an eighth, so that
+    /// `slot` may be used.
     pub(crate) fn announce_slots(&mut self, slot: u32) {
-        let step = (self.slots_bound / 4).max(SLOTS_STEP_MIN);
+        // Live, memory counts; in replay, policies whose ghosts follow the bound keep their digests.
+        let share = if self.is_exact() { 4 } else { 8 };
+        let step = self.slots_bound.div_ceil(share).max(SLOTS_STEP_MIN);
         let bound = self.slots_bound.saturating_add(step).max(slot.saturating_add(1));
         self.slots_bound = bound;
         self.guard.grow(bound);

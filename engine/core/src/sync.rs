@@ -63,6 +63,10 @@ impl<T> StateLock<T> {
     }
 }
 
+/// Looks at a lock in a row before the processor is given away.
+#[cfg(not(ostler_loom))]
+const LOOKS: u32 = 32;
+
 /// A lock that may be held for long, so that waiting for it parks. A panic does not poison it:
 /// whoever holds it keeps what it guards valid at every step that may panic.
 #[cfg(not(ostler_loom))]
@@ -85,9 +89,22 @@ impl<T> Mutex<T> {
         self.0.try_lock()
     }
 
-    /// Tries for at most `wait`.
+    /// Tries for at most `wait`, without going to sleep: a wait is some microseconds as a rule, and
+    /// waking up takes longer than that.
     pub(crate) fn try_lock_for(&self, wait: Duration) -> Option<MutexGuard<'_, T>> {
-        self.0.try_lock_for(wait)
+        let start = std::time::Instant::now();
+        loop {
+            for _ in 0..LOOKS {
+                if let Some(guard) = self.0.try_lock() {
+                    return Some(guard);
+                }
+                std::hint::spin_loop();
+            }
+            if start.elapsed() >= wait {
+                return None;
+            }
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -31,6 +31,8 @@ const SHARDS_A_CORE: usize = 16;
 const NOTES_DEFAULT: std::ops::RangeInclusive<usize> = 32..=256;
 /// The same where the number of entries is not known.
 const NOTES_DEFAULT_WEIGHED: usize = 128;
+/// Slots up to which a policy's arrays are made for all of them at once.
+const SLOTS_EXACT_MAX: u64 = 65_536;
 /// Entries that tables are made for beforehand, at most, where their number is not stated.
 const EXPECTED_DEFAULT_MAX: u64 = 1024;
 
@@ -451,7 +453,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> CacheBuilder<K, V, S> {
     /// ```
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
         let shards = self.shard_count()?;
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let clock = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new()));
         let quarantine = Arc::new(Quarantine::new(self.faults_max));
         let loads = Arc::new(Flights::new(self.hasher.clone()));
         let expected = self.expected_entries.unwrap_or(self.capacity.min(EXPECTED_DEFAULT_MAX));
@@ -464,6 +466,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> CacheBuilder<K, V, S> {
         });
         let setup = |index: usize| ShardSetup {
             budget: budget_of(self.capacity, self.slack, (index, shards)),
+            slots_expected: self.slots_expected((index, shards), notes_len_max),
             expected_entries: usize::try_from(expected).unwrap_or(0) / shards * 4 / 3,
             notes_len_max,
             insert_wait: self.insert_wait,
@@ -495,6 +498,14 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> CacheBuilder<K, V, S> {
         Ok(cache)
     }
 
+    /// Every slot that a shard of counted entries can have in use: none of its policy's arrays has to
+    /// grow then. Large shards grow into theirs, so that a huge capacity costs nothing before it is used.
+    fn slots_expected(&self, shard: (usize, usize), notes_len_max: usize) -> u32 {
+        let budget = budget_of(self.capacity, self.slack, shard);
+        let slots = budget.limit().saturating_add(notes_len_max as u64);
+        if self.weigher.is_some() || slots > SLOTS_EXACT_MAX { 0 } else { slots as u32 }
+    }
+
     fn shard_count(&self) -> Result<usize, BuildError> {
         let capacity = self.capacity;
         let most = usize::try_from(capacity.max(1)).unwrap_or(SHARDS_MAX).min(SHARDS_MAX);
@@ -508,10 +519,23 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> CacheBuilder<K, V, S> {
                 let least =
                     if self.weigher.is_some() { SHARD_WEIGHT_MIN } else { SHARD_ENTRIES_MIN };
                 let room = usize::try_from(capacity / least).unwrap_or(SHARDS_DEFAULT_MAX);
-                Ok((SHARDS_A_CORE * cores).min(SHARDS_DEFAULT_MAX).min(room).max(1))
+                let most = (SHARDS_A_CORE * cores).min(SHARDS_DEFAULT_MAX).min(room).max(1);
+                Ok(if self.weigher.is_some() { most } else { well_filled(capacity, most) })
             }
         }
     }
+}
+
+/// At most `most` shards, and no more than fill their tables well: a table of 2^k places is full with
+/// 21 in 32, and the next is twice as large.
+fn well_filled(capacity: u64, most: usize) -> usize {
+    // A little more than the capacity is resident at times.
+    let entries = capacity.saturating_add(capacity / 32);
+    let share = entries.div_ceil(most as u64).max(1);
+    let places = (share.saturating_mul(32) / 21 + 1).checked_next_power_of_two();
+    let Some(places) = places else { return most };
+    let full = (places / 32).saturating_mul(21).max(1);
+    usize::try_from(entries.div_ceil(full)).map_or(most, |shards| shards.clamp(1, most))
 }
 
 /// The share of one shard; all shares sum exactly to the whole.
@@ -539,6 +563,15 @@ mod tests {
             let sums = budgets.fold((0, 0), |sum, one| (sum.0 + one.capacity, sum.1 + one.slack));
             assert_eq!(sums.0, capacity);
             assert!(slack.is_none_or(|slack| slack == sums.1));
+        }
+    }
+
+    #[test]
+    fn shards_fill_their_tables() {
+        for (capacity, most, shards) in
+            [(1_000_000, 32, 24), (100_000, 24, 20), (4096, 1, 1), (0, 1, 1), (u64::MAX, 64, 49)]
+        {
+            assert_eq!(well_filled(capacity, most), shards, "{capacity} in at most {most}");
         }
     }
 

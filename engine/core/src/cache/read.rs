@@ -48,7 +48,8 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     {
         let hash = self.inner.keys.hash(key);
         let shard = self.shard(hash);
-        let (result, due) = shard.read(hash, key, read);
+        let mut due = Due::No;
+        let result = shard.read(hash, key, read, &mut due);
         if due == Due::Yes {
             self.catch_up(shard);
         }

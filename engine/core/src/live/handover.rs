@@ -83,7 +83,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
             let state = self.state.lock();
             (state.budget.capacity, state.residents.slots())
         };
-        let slots = slots.saturating_add(slots / 8).max(SLOTS_FIRST_MIN);
+        let slots = slots.saturating_add(slots / 8).max(SLOTS_FIRST_MIN).max(self.slots_expected);
         let setup = Setup { capacity, slots, seed: self.seed };
         let instance = charge.source.instance(setup)?;
         let config = ShardConfig {

@@ -118,6 +118,7 @@ fn shard(first: &Charge) -> Arc<Shard> {
     let setup = ShardSetup {
         budget: Budget { capacity: 2, slack: 1 },
         expected_entries: 8,
+        slots_expected: 8,
         notes_len_max: 2,
         insert_wait: Duration::ZERO,
         lifetimes: Lifetimes::default(),
@@ -140,7 +141,8 @@ fn insert(shard: &Shard, key: u32) {
 }
 
 fn get(shard: &Shard, key: u32) {
-    let (value, due) = shard.read(hash_of(key), &key, |&value| value);
+    let mut due = crate::live::Due::No;
+    let value = shard.read(hash_of(key), &key, |&value| value, &mut due);
     assert!(value.is_none_or(|value| value == key));
     if due == crate::live::Due::Yes {
         shard.catch_up(&mut Aftermath::default());

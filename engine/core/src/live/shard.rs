@@ -36,6 +36,8 @@ pub(crate) enum Due {
 pub(crate) struct ShardSetup {
     pub(crate) budget: Budget,
     pub(crate) expected_entries: usize,
+    /// Slots that a policy is made for at least: all that can be in use, where that is known.
+    pub(crate) slots_expected: u32,
     pub(crate) notes_len_max: usize,
     pub(crate) insert_wait: Duration,
     pub(crate) lifetimes: Lifetimes,
@@ -50,6 +52,7 @@ pub(crate) struct LiveShard<K, V, S> {
     pub(crate) state: StateLock<State<K, V, Keys<S>>>,
     pub(crate) maintainer: Mutex<Maintainer>,
     pub(crate) insert_wait: Duration,
+    pub(crate) slots_expected: u32,
     pub(crate) seed: u64,
     pub(crate) quarantine: Arc<Quarantine>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -71,6 +74,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
             state: StateLock::new(State::new(Keys(hasher), setup.expected_entries, state)),
             maintainer: Mutex::new(Maintainer::new(Seat::empty(setup.budget.capacity), None)),
             insert_wait: setup.insert_wait,
+            slots_expected: setup.slots_expected,
             seed: setup.seed,
             quarantine: Arc::clone(&setup.quarantine),
             clock: Arc::clone(&setup.clock),
@@ -88,15 +92,17 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         state.now_ms()
     }
 
-    /// Looks `key` up and lets `read` see its value under the lock. The second of the result says
-    /// that [`catch_up`](Self::catch_up) is due.
+    /// Looks `key` up and lets `read` see its value under the lock. Sets `due` where
+    /// [`catch_up`](Self::catch_up) is due; it is not a second result, so that the first is made in its
+    /// place.
     #[inline]
     pub(crate) fn read<Q, R>(
         &self,
         hash: u64,
         key: &Q,
         read: impl FnOnce(&V) -> R,
-    ) -> (Option<R>, Due)
+        due: &mut Due,
+    ) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,
@@ -106,12 +112,17 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         let Some(slot) = state.find(hash, key, now_ms) else {
             state.miss(hash);
             // An entry that has expired is still in its place, if that is why; it is reaped then.
-            let due = if state.is_due() || state.is_timed() { Due::Yes } else { Due::No };
-            return (None, due);
+            if state.is_due() || state.is_timed() {
+                *due = Due::Yes;
+            }
+            return None;
         };
-        let result = state.hit(slot, hash, now_ms).map(read);
-        let due = if state.is_due() { Due::Yes } else { Due::No };
-        (result, due)
+        let value = state.hit(slot, hash, now_ms)?;
+        let result = Some(read(value));
+        if state.is_due() {
+            *due = Due::Yes;
+        }
+        result
     }
 
     /// What a read leaves to be done: a maintenance if there is reason for one, and what has expired.
