@@ -13,7 +13,7 @@ mod reference;
 #[path = "agreement/table.rs"]
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use anyhow::{Context, Result};
 use clap::Parser;
 use ostler::{BUILTINS, Host};
-use ostler_benches::{Contender, replace_section};
+use ostler_benches::{Contender, replace_section, trace_files, trace_name};
 use ostler_core::Batch;
 use ostler_replay::{Footprint, Request, RunConfig, TraceSource, WeightMode, run_loaded};
 
@@ -96,22 +96,6 @@ fn command() -> String {
     "cargo run --release -p ostler-benches --bin agreement -- --traces DIR --reference CSV --write \
      benches/RESULTS.md"
         .into()
-}
-
-fn trace_files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
-        .with_context(|| directory.display().to_string())?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.to_string_lossy().contains(".oracleGeneral"))
-        .collect();
-    files.sort();
-    anyhow::ensure!(!files.is_empty(), "no .oracleGeneral files in {}", directory.display());
-    Ok(files)
-}
-
-fn trace_name(path: &Path) -> String {
-    let file = path.file_name().unwrap_or_default().to_string_lossy();
-    file.split('.').next().unwrap_or_default().to_owned()
 }
 
 fn points(name: &str, requests: &[Request], reference: &Reference) -> Vec<Point> {

@@ -9,7 +9,7 @@
 #[path = "live_agreement/table.rs"]
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result};
 use clap::Parser;
 use ostler::{BUILTINS, Host, Policy};
-use ostler_benches::replace_section;
+use ostler_benches::{replace_section, trace_files, trace_name};
 use ostler_core::Batch;
 use ostler_replay::{
     Footprint, LiveConfig, LiveRun, Request, RunConfig, RunOutcome, TraceSource, WeightMode,
@@ -121,22 +121,6 @@ fn command(args: &Args) -> String {
     command += &args.batch.map_or(String::new(), |records| format!(" --batch {records}"));
     command += &args.slack.map_or(String::new(), |objects| format!(" --slack {objects}"));
     command + " --write benches/RESULTS.md"
-}
-
-fn trace_files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
-        .with_context(|| directory.display().to_string())?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.to_string_lossy().contains(".oracleGeneral"))
-        .collect();
-    files.sort();
-    anyhow::ensure!(!files.is_empty(), "no .oracleGeneral files in {}", directory.display());
-    Ok(files)
-}
-
-fn trace_name(path: &Path) -> String {
-    let file = path.file_name().unwrap_or_default().to_string_lossy();
-    file.split('.').next().unwrap_or_default().to_owned()
 }
 
 fn points(trace: &str, requests: &[Request]) -> Vec<Point> {

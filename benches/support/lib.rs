@@ -2,9 +2,9 @@
 
 pub mod live;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use ostler::{Host, Policy, PolicySpec};
 use ostler_abi::Setup;
 use ostler_core::{InstanceSource, PolicyFault, PolicyInstance, Wants};
@@ -70,6 +70,29 @@ pub fn machine() -> String {
     let model =
         model.and_then(|rest| rest.split_once(':')).map_or("unknown CPU", |(_, name)| name.trim());
     format!("{model}, {cores} cores, {}", std::env::consts::OS)
+}
+
+/// The oracleGeneral traces of a folder, plain or compressed, by name.
+///
+/// # Errors
+///
+/// Where the folder cannot be read or holds none.
+pub fn trace_files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
+        .with_context(|| directory.display().to_string())?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.to_string_lossy().contains(".oracleGeneral"))
+        .collect();
+    files.sort();
+    ensure!(!files.is_empty(), "no .oracleGeneral files in {}", directory.display());
+    Ok(files)
+}
+
+/// A trace's name: its file's, up to the first dot.
+#[must_use]
+pub fn trace_name(path: &Path) -> String {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    file.split('.').next().unwrap_or_default().to_owned()
 }
 
 /// Replaces the section `name` of a results file: what stands between its two marker comments.

@@ -92,7 +92,7 @@ impl<T> Mutex<T> {
     /// Tries for at most `wait`, without going to sleep: a wait is some microseconds as a rule, and
     /// waking up takes longer than that.
     pub(crate) fn try_lock_for(&self, wait: Duration) -> Option<MutexGuard<'_, T>> {
-        let start = std::time::Instant::now();
+        let mut end = None;
         loop {
             for _ in 0..LOOKS {
                 if let Some(guard) = self.0.try_lock() {
@@ -100,7 +100,9 @@ impl<T> Mutex<T> {
                 }
                 std::hint::spin_loop();
             }
-            if start.elapsed() >= wait {
+            // The clock is read only where the lock was taken at first.
+            let now = std::time::Instant::now();
+            if now >= *end.get_or_insert(now + wait) {
                 return None;
             }
             std::thread::yield_now();

@@ -27,17 +27,8 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
             self.loads.supersede(key);
             true
         };
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         supersede(&newcomer.key);
-        if let Some(slot) = state.plainly_resident(&newcomer) {
-            state.overwrite_plainly(slot, newcomer, &mut after.left);
-            let due = state.is_due();
-            drop(state);
-            if due {
-                self.try_maintain(after);
-            }
-            return Stored::Replaced;
-        }
         self.insert_locked(state, newcomer, &supersede, after)
     }
 
@@ -117,9 +108,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         wanted: &dyn Fn(&K) -> bool,
         after: &mut Aftermath<K, V>,
     ) -> Stored {
-        let maintainer = self.maintainer.try_lock();
-        let maintainer = maintainer.or_else(|| self.maintainer.try_lock_for(self.insert_wait));
-        let Some(mut maintainer) = maintainer else {
+        let Some(mut maintainer) = self.maintainer.try_lock_for(self.insert_wait) else {
             let mut state = self.state.lock();
             if !wanted(&newcomer.key) {
                 return withdrawn(state, newcomer);

@@ -59,7 +59,11 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
                 rounds_late += u32::from(maintainer.only_late_remain());
                 // Latecomers could come as fast as they are adopted; none comes while the lock is held.
                 while rounds_late > ROUNDS_LATE_MAX && maintainer.remaining() > 0 {
+                    let before = adopted;
                     adopted += self.adopt_slice(&mut maintainer);
+                    if adopted == before {
+                        self.maintain(&mut maintainer, &mut after);
+                    }
                 }
                 match self.give_up_failed(&mut maintainer) {
                     Some(fault) => Some(Err(fault)),
@@ -136,6 +140,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         let Maintainer { preparing, seat, .. } = maintainer;
         let Some(preparing) = preparing else { return 0 };
         let mut pairs = Vec::with_capacity(SLICE_ADOPTS);
+        let mut postponed = Vec::new();
         {
             let mut state = self.state.lock();
             let mut looked_at = 0;
@@ -151,7 +156,15 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
                 } else {
                     unheard.binary_search(&slot).is_err() && !state.notes.is_logged(slot)
                 };
-                if preparing.knows(slot) || !heard {
+                if preparing.knows(slot) {
+                    continue;
+                }
+                if !heard {
+                    // A newcomer's own record introduces it, even after the change. An overwritten one's
+                    // does not: the seat must not change before that was heard.
+                    if !seat.is_taken() {
+                        postponed.push(slot);
+                    }
                     continue;
                 }
                 let Some((adopt, hit)) = state.introduce(slot) else { continue };
@@ -170,6 +183,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
                 adopted += 1;
             }
         }
+        preparing.postpone(&postponed);
         preparing.call();
         adopted
     }
@@ -261,7 +275,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         maintainer.charge.clone().filter(|_| maintainer.seat.is_taken())
     }
 
-    /// The name of who has the seat and why its last holder lost it.
+    /// Why the last holder of the seat lost it.
     pub(crate) fn seat_fault(&self) -> Option<PolicyFault> {
         self.maintainer.lock().seat.fault().cloned()
     }

@@ -150,11 +150,6 @@ impl Notes {
         self.log.pending.contains_key(&slot)
     }
 
-    /// True where the ring was too short for the writes.
-    pub(super) fn has_overflowed(&self) -> bool {
-        !self.log.is_empty()
-    }
-
     /// The policy hears of a newcomer in `slot` directly: what comes of it is not news to be dropped.
     pub(super) fn introduced(&mut self, slot: u32) {
         if let Some(pending) = self.log.pending.get_mut(&slot)

@@ -72,6 +72,11 @@ impl Preparing {
         self.queue.pop().or_else(|| self.late.pop_front())
     }
 
+    /// Puts slots back whose news is still on its way.
+    pub(crate) fn postpone(&mut self, slots: &[u32]) {
+        self.late.extend(slots);
+    }
+
     pub(crate) fn knows(&self, slot: u32) -> bool {
         self.seat.guard().has(slot)
     }

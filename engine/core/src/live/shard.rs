@@ -244,7 +244,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         let now_ms = self.clock.now_ms();
         let expiring = self.state.lock().reap(now_ms, REAP_WORK, &mut after.left);
         self.maintain(&mut maintainer, after);
-        expiring || self.state.lock().notes.has_overflowed()
+        expiring || self.state.lock().notes.has_log()
     }
 
     /// Turns of [`run_pending`](Self::run_pending) that are enough for all that is due now, whatever
