@@ -21,5 +21,5 @@ mod ticks;
 
 pub(crate) use maintainer::Charge;
 pub(crate) use maintenance::Aftermath;
-pub(crate) use shard::{Due, LiveShard, ShardSetup};
+pub(crate) use shard::{Due, LiveShard, SLICE_SLOTS, ShardSetup};
 pub(crate) use state::{Budget, Lifetimes, Newcomer, State};

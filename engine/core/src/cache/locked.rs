@@ -72,6 +72,12 @@ impl<'a, K: Hash + Eq, V, S: BuildHasher + Clone> Locked<'a, K, V, S> {
         (hash, place.expect("the caller names every key it works with"))
     }
 
+    /// The time by the cache's clock, milliseconds: the same for all that is done under this lock.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
     /// The value of `key`, cloned; a request.
     pub fn get<Q>(&mut self, key: &Q) -> Option<V>
     where

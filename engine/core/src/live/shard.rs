@@ -217,15 +217,17 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         true
     }
 
-    /// The entries in the slots from `first` on, one slice, and the next slice's first slot.
-    pub(crate) fn slice(&self, first: u32) -> (Vec<(K, V)>, Option<u32>)
+    /// The entries in the slots from `first` on, one slice of at most `slots_max`, and the next slice's
+    /// first slot.
+    pub(crate) fn slice(&self, first: u32, slots_max: u32) -> (Vec<(K, V)>, Option<u32>)
     where
         K: Clone,
         V: Clone,
     {
         let state = self.state.lock();
         let now_ms = self.clock.now_ms();
-        let end = state.residents.slots().min(first.saturating_add(SLICE_SLOTS));
+        let slots = slots_max.clamp(1, SLICE_SLOTS);
+        let end = state.residents.slots().min(first.saturating_add(slots));
         let mut entries = Vec::new();
         for slot in first..end {
             if !state.has_expired(slot, now_ms)

@@ -1,0 +1,5 @@
+//! Channels of `PUBLISH`, and who listens.
+
+/// Channels and patterns with their subscribers.
+#[derive(Default)]
+pub struct Channels {}

@@ -1,0 +1,6 @@
+//! Commands: numbers.
+
+use crate::commands::Command;
+
+/// The commands of this file.
+pub const COMMANDS: &[Command] = &[];

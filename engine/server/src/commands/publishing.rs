@@ -1,0 +1,6 @@
+//! Commands: publishing.
+
+use crate::commands::Command;
+
+/// The commands of this file.
+pub const COMMANDS: &[Command] = &[];

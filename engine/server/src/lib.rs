@@ -1,0 +1,18 @@
+//! Ostler's server: a RESP front for the clients of Redis, an HTTP API for policies, entries and
+//! metrics, and what they share.
+//!
+//! Thin over the engine: nothing in here decides who is evicted.
+
+pub mod auth;
+pub mod channels;
+pub mod clients;
+pub mod clock;
+pub mod commands;
+pub mod http;
+pub mod keyspace;
+pub mod lanes;
+pub mod policies;
+pub mod resp;
+pub mod service;
+pub mod settings;
+pub mod tracking;

@@ -1,0 +1,1 @@
+//! Requests of RESP clients.

@@ -1,0 +1,156 @@
+//! What all fronts of one server share.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use ostler_core::PolicyEvent;
+
+use crate::auth::Grants;
+use crate::channels::Channels;
+use crate::clients::Clients;
+use crate::clock::ServerClock;
+use crate::keyspace::{DATABASES, Keyspace, KeyspaceSetup};
+use crate::lanes::Lanes;
+use crate::policies::{Policies, PolicyError};
+use crate::settings::Settings;
+use crate::tracking::Tracking;
+
+/// One server's caches, policies, clients and counters.
+pub struct Service {
+    /// As it was started.
+    pub settings: Settings,
+    /// The time.
+    pub clock: ServerClock,
+    /// The caches, in the order of the settings.
+    pub caches: Vec<Arc<Keyspace>>,
+    /// Uploaded and built-in policies.
+    pub policies: Policies,
+    /// Connected clients.
+    pub clients: Clients,
+    /// Channels of `PUBLISH`.
+    pub channels: Channels,
+    /// Who is told of changed keys.
+    pub tracking: Arc<Tracking>,
+    /// Who may do what.
+    pub grants: Grants,
+    /// Who runs commands when.
+    pub lanes: Lanes,
+    /// What happened since the start.
+    pub counters: Counters,
+    /// What happens to policies, for those who listen.
+    pub events: tokio::sync::broadcast::Sender<Event>,
+    databases: [Option<usize>; DATABASES as usize],
+}
+
+/// Something that happened to a cache's policy.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The cache's name.
+    pub cache: String,
+    /// When, milliseconds since 1970.
+    pub unix_ms: u64,
+    /// What.
+    pub event: PolicyEvent,
+}
+
+/// Counters of the RESP front since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections taken.
+    pub connections: AtomicU64,
+    /// Connections refused because there were too many.
+    pub connections_refused: AtomicU64,
+    /// Commands run.
+    pub commands: AtomicU64,
+    /// Commands that ended in an error.
+    pub errors: AtomicU64,
+    /// Bytes read.
+    pub bytes_in: AtomicU64,
+    /// Bytes written.
+    pub bytes_out: AtomicU64,
+    /// Clients cut off because they did not read.
+    pub slow_clients: AtomicU64,
+}
+
+/// Why a service cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// A policy of the settings cannot be used, or the data directory.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// A cache cannot be made.
+    #[error("cache `{cache}`: {source}")]
+    Cache {
+        /// Its name.
+        cache: String,
+        /// Why.
+        source: ostler_core::BuildError,
+    },
+}
+
+impl Service {
+    /// The service for `settings`, with `threads` lanes for commands and one more for the API.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError`] that names the setting.
+    pub fn try_new(settings: Settings, threads: usize) -> Result<Arc<Self>, ServiceError> {
+        let clock = ServerClock::new();
+        let tracking = Arc::new(Tracking::default());
+        let policies = Policies::open(settings.data_dir.as_deref(), &settings.limits)?;
+        let (events, _) = tokio::sync::broadcast::channel(256);
+        let mut databases = [None; DATABASES as usize];
+        let mut caches = Vec::new();
+        for (index, cache) in settings.caches.iter().enumerate() {
+            for &database in &cache.databases {
+                databases[usize::from(database % DATABASES)] = Some(index);
+            }
+            let (name, teller) = (cache.name.clone(), events.clone());
+            let setup = KeyspaceSetup {
+                name: cache.name.clone(),
+                capacity_bytes: cache.capacity_bytes,
+                shards: cache.shards,
+                policy: policies.source(&cache.name, &cache.policy)?,
+                faults_max: None,
+                on_policy: Box::new(move |event| {
+                    let unix_ms = clock.now_unix_ms();
+                    let event = Event { cache: name.clone(), unix_ms, event: event.clone() };
+                    // Nobody may be listening.
+                    let _ = teller.send(event);
+                }),
+            };
+            let made = Keyspace::try_new(setup, clock, Arc::clone(&tracking));
+            let made =
+                made.map_err(|source| ServiceError::Cache { cache: cache.name.clone(), source })?;
+            caches.push(Arc::new(made));
+        }
+        Ok(Arc::new(Self {
+            clock,
+            caches,
+            policies,
+            clients: Clients::new(settings.limits.clients_max, settings.limits.output_bytes_max),
+            channels: Channels::default(),
+            tracking,
+            grants: Grants::new(settings.tokens.clone()),
+            lanes: Lanes::new(threads + 1),
+            counters: Counters::default(),
+            events,
+            databases,
+            settings,
+        }))
+    }
+
+    /// The cache in which `database` lives, none where the settings give it none.
+    #[must_use]
+    pub fn keyspace(&self, database: u8) -> Option<&Arc<Keyspace>> {
+        let index = (*self.databases.get(usize::from(database))?)?;
+        self.caches.get(index)
+    }
+
+    /// The cache of this name.
+    #[must_use]
+    pub fn cache(&self, name: &str) -> Option<&Arc<Keyspace>> {
+        self.caches.iter().find(|cache| cache.name() == name)
+    }
+}
