@@ -9,7 +9,8 @@ use ostler_abi::{NO_SLOT, hash_u64};
 
 /// How many residents are drawn for one victim.
 const SAMPLES: usize = 8;
-/// How many slots are drawn at most to find them; slots may be vacant.
+/// How many slots are drawn at most to find them; slots may be vacant. Then those are taken that come
+/// next after a random one.
 const DRAWS_MAX: usize = 64;
 
 /// Sampled LRU over the words of a shard's entries.
@@ -27,7 +28,8 @@ impl Fallback {
     /// Chooses a victim among the slots below `slots`, or none where nothing is resident.
     ///
     /// `age` tells the age of a resident in ticks, or none for a slot that is vacant or exempt.
-    /// Expected cost: eight draws; where residents are sparse, one scan of all slots at worst.
+    /// Expected cost: eight draws; where residents are sparse, eight times as many slots looked at as
+    /// there are slots for each resident.
     pub(crate) fn choose(&mut self, slots: u32, age: impl Fn(u32) -> Option<u32>) -> Option<u32> {
         let mut oldest = (NO_SLOT, 0);
         let (mut seen, mut drawn) = (0, 0);
@@ -44,7 +46,9 @@ impl Fallback {
         if oldest.0 != NO_SLOT {
             return Some(oldest.0);
         }
-        (0..slots).filter_map(|slot| age(slot).map(|age| (age, slot))).max().map(|(_, slot)| slot)
+        let start = if slots == 0 { 0 } else { self.draw(slots) };
+        let next = (start..slots).chain(0..start).filter_map(|slot| Some((age(slot)?, slot)));
+        next.take(SAMPLES).max().map(|(_, slot)| slot)
     }
 
     /// A slot below `slots`, uniform but for a bias of `slots / 2^32`.
@@ -74,6 +78,20 @@ mod tests {
         assert_eq!(Fallback::new(1).choose(10_000, lone), Some(9999));
         assert_eq!(Fallback::new(1).choose(10_000, |_| None), None);
         assert_eq!(Fallback::new(1).choose(0, |_| Some(1)), None);
+    }
+
+    #[test]
+    fn a_few_residents_among_many_slots_are_found_without_looking_at_all() {
+        let mut looked_at = std::cell::Cell::new(0_u64);
+        let sparse = |slot: u32| {
+            looked_at.set(looked_at.get() + 1);
+            slot.is_multiple_of(1_000).then_some(slot)
+        };
+        let mut fallback = Fallback::new(1);
+        for _ in 0..100 {
+            assert!(fallback.choose(1_000_000, &sparse).is_some());
+        }
+        assert!(*looked_at.get_mut() < 100 * (64 + 8_000), "{looked_at:?}");
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub enum Ttl {
     OfCache,
     /// When the entry that it overwrites would have ended; as `OfCache` where there is none.
     Keep,
-    /// Never.
+    /// Never, but for a time to idle.
     Never,
     /// After this time. Zero means that it has ended already: nothing is stored.
     After(Duration),

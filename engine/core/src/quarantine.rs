@@ -21,6 +21,8 @@ struct Ledger {
     /// Faults of the last hour: when, and whose.
     faults: VecDeque<(u64, String)>,
     codes: HashSet<String>,
+    /// The code whose appointment was ended last.
+    ended: Option<String>,
 }
 
 /// Faults remembered at most; a module is quarantined long before.
@@ -58,6 +60,7 @@ impl Quarantine {
             return false;
         }
         self.serial.store(serial, Relaxed);
+        ledger.ended = Some(code.to_owned());
         ledger.codes.insert(code.to_owned())
     }
 
@@ -65,6 +68,10 @@ impl Quarantine {
     pub(crate) fn pardon(&self, code: &str) {
         let mut ledger = self.ledger.lock();
         ledger.codes.remove(code);
+        if ledger.ended.as_deref() == Some(code) {
+            ledger.ended = None;
+            self.serial.store(0, Relaxed);
+        }
         ledger.faults.retain(|fault| fault.1 != code);
     }
 }
@@ -84,7 +91,7 @@ mod tests {
             assert_eq!((quarantine.holds_code("a"), quarantine.holds(7)), (too_many, too_many));
             assert!(!quarantine.holds(8) && !quarantine.holds_code("b"));
             quarantine.pardon("a");
-            assert!(!quarantine.holds_code("a"));
+            assert!(!quarantine.holds_code("a") && !quarantine.holds(7));
             assert!(!quarantine.note("a", 9, times[2]), "it starts anew");
         }
     }

@@ -95,3 +95,44 @@ fn a_panic_under_several_locks_opens_them() {
     cache.run_pending();
     cache.validate();
 }
+
+#[test]
+fn writes_under_lock_leave_the_choice_to_the_policy() {
+    for conditional in [false, true] {
+        let cache = Cache::builder(1_000).hasher(Fixed::default()).shards(2).slack(16);
+        let cache = cache.policy(native("fifo")).build().expect("it is made");
+        for key in 0..5_000_u64 {
+            if conditional {
+                let _ = cache.compute(key, |_| ostler_core::Change::Put(key));
+            } else {
+                cache.with_locked(&[key], |locked| {
+                    let _ = locked.insert(key, key, 1, InsertOptions::new());
+                });
+            }
+        }
+        cache.run_pending();
+        let stats = cache.stats();
+        assert_eq!(stats.evicted_natively, 0, "{stats:?}");
+        assert_eq!((stats.entries, stats.evicted), (1_000, 4_000), "{stats:?}");
+        cache.validate();
+    }
+}
+
+#[test]
+fn a_walk_in_pieces_sees_every_entry_once() {
+    let cache = accounts(3);
+    for slots_max in [1, 5, 1_000] {
+        let (mut seen, mut cursor) = (Vec::new(), 0);
+        loop {
+            let (entries, next) = cache.scan(cursor, slots_max);
+            seen.extend(entries.into_iter().map(|(account, _)| account));
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..ACCOUNTS).collect::<Vec<_>>());
+    }
+    assert_eq!(cache.scan(u64::MAX, 10).1, 0, "a cursor from nowhere ends the walk");
+}

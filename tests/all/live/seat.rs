@@ -305,6 +305,60 @@ fn restored_with_back_off_and_quarantined_at_the_third_fault() {
 }
 
 #[test]
+fn a_pardoned_policy_is_restored_and_stays() {
+    let clock = ManualClock::default();
+    // Faults once in each of the first three instances, and is honest ever after.
+    let policy = {
+        let instances = AtomicU64::new(0);
+        Scripted::source("frail", move |setup| {
+            let instance = instances.fetch_add(1, Ordering::Relaxed);
+            let fault_at = if instance < 3 { 2 } else { u64::MAX };
+            Scripted::failing("frail", fault_at).instance(setup)
+        })
+    };
+    let cache = Cache::<u64, u64>::builder(100).shards(1).clock(clock.clone()).faults_max(3);
+    let cache = cache.restore_after(Duration::from_secs(10)).policy(Arc::clone(&policy));
+    let cache = cache.build().expect("it is made");
+    for _ in 0..3 {
+        provoke(&cache, 0);
+        clock.advance_ms(100_000);
+        cache.run_pending();
+    }
+    assert_eq!(cache.stats().shards_in_charge, 0, "it is quarantined");
+    cache.pardon(&*policy);
+    cache.run_pending();
+    for _ in 0..3 {
+        provoke(&cache, 0);
+        assert_eq!(cache.stats().shards_in_charge, 1, "it is back, and stays");
+    }
+    cache.validate();
+}
+
+#[test]
+fn a_fault_in_one_shard_while_the_next_is_prepared_is_restored_too() {
+    let clock = ManualClock::default();
+    let shared = Arc::new(OnceLock::<Cache<u64, u64>>::new());
+    let (cache_of, instances) = (Arc::clone(&shared), AtomicU64::new(0));
+    // While the second instance is made, the first one, already in charge, faults.
+    let policy = Scripted::source("frail", move |setup| {
+        let instance = instances.fetch_add(1, Ordering::Relaxed);
+        if instance == 1 {
+            provoke(cache_of.get().expect("the cache is there"), 0);
+        }
+        Scripted::failing("frail", if instance == 0 { 2 } else { u64::MAX }).instance(setup)
+    });
+    let cache = Cache::<u64, u64>::builder(100).shards(2).clock(clock.clone()).faults_max(0);
+    let cache = cache.restore_after(Duration::from_secs(10)).build().expect("it is made");
+    shared.set(cache.clone()).expect("it is set once");
+    cache.set_policy(policy).expect("the seats change");
+    assert_eq!(cache.stats().shards_in_charge, 1);
+    clock.advance_ms(10_000);
+    cache.run_pending();
+    assert_eq!(cache.stats().shards_in_charge, 2);
+    cache.validate();
+}
+
+#[test]
 fn invariant_8_a_listener_of_policies_may_ask_and_change_them() {
     type Shared = Arc<OnceLock<Cache<u64, u64>>>;
     let (shared, statuses) = (Shared::default(), Arc::new(Mutex::new(Vec::new())));

@@ -246,7 +246,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     /// }
     /// ```
     pub fn set_policy(&self, policy: Arc<dyn InstanceSource>) -> Result<Handover, SeatError> {
-        self.appoint(policy)
+        self.appoint(Some(policy))
     }
 
     /// Puts the policy before this one in charge again, as a fresh instance that adopts all entries.
@@ -268,8 +268,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     /// }
     /// ```
     pub fn rollback(&self) -> Result<Handover, SeatError> {
-        let previous = self.inner.control.appointments.lock().previous.clone();
-        self.appoint(previous.ok_or(SeatError::NoPrevious)?)
+        self.appoint(None)
     }
 
     /// Trusts a quarantined policy again. It gets no seat by that.
@@ -338,7 +337,9 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
 
     /// Changes the capacity while the cache serves. Where it shrinks, the policies say what goes.
     ///
-    /// Shares are dealt to the shards anew; the number of shards stays. Waits for a change of the
+    /// Shares are dealt to the shards anew; the number of shards stays. So below one for each shard some
+    /// shards hold nothing and refuse what belongs to them. Memory that entries took is kept for later
+    /// ones. Waits for a change of the
     /// policy that is under way; called by a listener during one, it takes effect right after.
     ///
     /// ```
@@ -379,9 +380,16 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         }
     }
 
-    fn appoint(&self, source: Arc<dyn InstanceSource>) -> Result<Handover, SeatError> {
-        let policy = source.label().to_owned();
-        let Some(turn) = self.inner.control.turn() else { return Err(SeatError::Busy { policy }) };
+    /// Appoints `source`, or the policy before this one where that is none.
+    fn appoint(&self, source: Option<Arc<dyn InstanceSource>>) -> Result<Handover, SeatError> {
+        let previous = || self.inner.control.appointments.lock().previous.clone();
+        let label = |source: &Arc<dyn InstanceSource>| source.label().to_owned();
+        let Some(turn) = self.inner.control.turn() else {
+            let policy = source.or_else(previous).as_ref().map(label).unwrap_or_default();
+            return Err(SeatError::Busy { policy });
+        };
+        let source = source.or_else(previous).ok_or(SeatError::NoPrevious)?;
+        let policy = label(&source);
         if self.inner.quarantine.holds_code(&source.code_id()) {
             return Err(SeatError::Quarantined { policy });
         }
@@ -400,11 +408,15 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     ) -> Result<(u64, Option<String>), SeatError> {
         let policy = source.label().to_owned();
         let charge = Charge { source, serial: self.next_serial() };
+        // What the policy before has lost is given back only if it stays. From here on a fault is the
+        // new one's.
+        let before = std::mem::take(&mut *self.inner.control.restoration.lock());
         let mut adopted = 0;
         for index in 0..self.inner.shards.len() {
             match self.appoint_shard(index, &charge) {
                 Ok(entries) => adopted += entries,
                 Err(fault) => {
+                    *self.inner.control.restoration.lock() = before;
                     self.go_back(index);
                     return Err(SeatError::Fault { policy, shard: index, fault });
                 }
@@ -417,7 +429,6 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
             appointments.previous = Some(former.source);
         }
         drop(appointments);
-        *self.inner.control.restoration.lock() = Restoration::default();
         Ok((adopted, from))
     }
 
@@ -439,11 +450,17 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
             charge.clone()
         });
         for index in 0..count {
-            let back = desired.as_ref().map(|charge| self.appoint_shard(index, charge));
-            if !matches!(back, Some(Ok(_))) {
+            let trusted = desired.as_ref().filter(|charge| {
+                !self.inner.quarantine.holds_code(&charge.source.code_id())
+            });
+            let back = trusted.map(|charge| (charge, self.appoint_shard(index, charge)));
+            if !matches!(back, Some((_, Ok(_)))) {
                 let mut after = Aftermath::default();
                 self.inner.shards[index].dismiss(&mut after);
                 self.finish(after);
+            }
+            if let Some((charge, Err(fault))) = back {
+                self.note_fault(&*charge.source, charge.serial, fault);
             }
         }
     }
@@ -474,19 +491,25 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
             return;
         }
         let now_ms = self.inner.clock.now_ms();
+        let due = |restoration: &Restoration| restoration.due_ms.is_some_and(|due| due <= now_ms);
+        if !due(&self.inner.control.restoration.lock()) {
+            return;
+        }
+        let Some(turn) = self.inner.control.turn() else { return };
+        let desired = self.inner.control.appointments.lock().desired.clone();
+        let trusted = desired.filter(|charge| {
+            !self.inner.quarantine.holds_code(&charge.source.code_id())
+        });
+        // A quarantined policy gets its seats back when it has been pardoned: it stays due.
+        let Some(charge) = trusted else { return };
         {
+            // Another thread may have been faster.
             let mut restoration = self.inner.control.restoration.lock();
-            if restoration.due_ms.is_none_or(|due_ms| due_ms > now_ms) {
+            if !due(&restoration) {
                 return;
             }
             restoration.due_ms = None;
             restoration.attempts += 1;
-        }
-        let Some(turn) = self.inner.control.turn() else { return };
-        let desired = self.inner.control.appointments.lock().desired.clone();
-        let Some(charge) = desired else { return };
-        if self.inner.quarantine.holds_code(&charge.source.code_id()) {
-            return;
         }
         let mut shards = 0;
         for (index, shard) in self.inner.shards.iter().enumerate() {

@@ -37,6 +37,10 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Cache<K, V, S> {
     /// key is written or removed during the load, callers who were waiting still get the value, but it
     /// is not stored.
     ///
+    /// A loader may use the cache, and load other keys. But two loaders that each ask for the other's
+    /// key wait for each other for ever, and so does a blocking call on the thread that has to drive
+    /// the async load it waits for: use [`get_or_load`](Self::get_or_load) in tasks.
+    ///
     /// ```
     /// # let cache = ostler_core::Cache::<u32, String>::builder(10).build()?;
     /// assert_eq!(cache.get_or_insert_with(&1, || "loaded".to_owned()), "loaded");

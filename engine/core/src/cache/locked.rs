@@ -4,6 +4,8 @@ use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::cache::Cache;
 use crate::hashing::{Keys, shard_of};
 use crate::live::{Aftermath, LiveShard, State};
@@ -19,7 +21,7 @@ type Guarded<'a, K, V, S> = StateGuard<'a, State<K, V, Keys<S>>>;
 pub struct Locked<'a, K, V, S> {
     cache: &'a Cache<K, V, S>,
     /// By number of the shard, ascending.
-    shards: Vec<(usize, Guarded<'a, K, V, S>)>,
+    shards: SmallVec<[(usize, Guarded<'a, K, V, S>); 1]>,
     after: Aftermath<K, V>,
     now_ms: u64,
 }
@@ -38,19 +40,21 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         work: impl FnOnce(&mut Locked<'a, K, V, S>) -> R,
     ) -> R {
         let count = self.inner.shards.len();
-        let mut numbers: Vec<usize> =
+        let mut numbers: SmallVec<[usize; 1]> =
             keys.iter().map(|key| shard_of(self.inner.keys.hash(key), count)).collect();
         numbers.sort_unstable();
         numbers.dedup();
         let shards: &'a [LiveShard<K, V, S>] = &self.inner.shards;
         let locked = numbers.iter().map(|&number| (number, shards[number].state.lock()));
+        let shards_locked = locked.collect();
+        // Read under the locks: waiting for them may have taken a while.
         let now_ms = self.inner.clock.now_ms();
         let mut locked =
-            Locked { cache: self, shards: locked.collect(), after: Aftermath::default(), now_ms };
+            Locked { cache: self, shards: shards_locked, after: Aftermath::default(), now_ms };
         let result = work(&mut locked);
         let Locked { shards: guards, mut after, .. } = locked;
-        let due: Vec<usize> =
-            guards.iter().filter(|(_, state)| state.is_due()).map(|&(number, _)| number).collect();
+        let due = guards.iter().filter(|(_, state)| state.is_due() || state.is_over_capacity());
+        let due: SmallVec<[usize; 1]> = due.map(|&(number, _)| number).collect();
         drop(guards);
         for number in due {
             shards[number].try_maintain(&mut after);

@@ -175,8 +175,8 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         self.compute(key, |old| old.map_or(Change::Keep, |old| Change::Put(change(old))))
     }
 
-    /// Moves the end of the entry of `key`: after `ttl` from now, or never where that is none. True
-    /// where it is resident. Zero removes it as expired at the next occasion.
+    /// Moves the end of the entry of `key`: after `ttl` from now, or never where that is none; its time
+    /// to idle goes on. True where it is resident. Zero removes it as expired at the next occasion.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -199,7 +199,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     }
 
     /// Removes everything that is resident now; what other threads put in meanwhile may stay. Bounded
-    /// slices: other threads go on in between. Cost: O(entries).
+    /// slices: other threads go on in between. Cost: O(entries). Memory is kept for later entries.
     ///
     /// ```
     /// # let cache = ostler_core::Cache::<u32, u32>::builder(10).build()?;

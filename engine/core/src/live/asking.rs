@@ -68,7 +68,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         }
         self.loads.supersede(&newcomer.key);
         let stored = state.put_natively(newcomer, now_ms, &mut after.left);
-        let due = state.is_due();
+        let due = state.is_due() || state.is_over_capacity();
         drop(state);
         if due {
             self.try_maintain(after);

@@ -136,6 +136,13 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         self.seating.noting && self.notes.is_full()
     }
 
+    /// True where half of the slack is used up: for writes that would rather evict by themselves than
+    /// ask, and so ask when they are through.
+    pub(crate) fn is_over_capacity(&self) -> bool {
+        let Budget { capacity, slack } = self.budget;
+        self.seating.taken && self.residents.weight() > capacity.saturating_add(slack / 2)
+    }
+
     /// The slot of `key`, unless it has expired by `now_ms`.
     #[inline(always)]
     pub(crate) fn find<Q>(&self, hash: u64, key: &Q, now_ms: u64) -> Option<u32>
