@@ -25,7 +25,7 @@ use self::control::Control;
 use crate::clock::Clock;
 use crate::flight::Flights;
 use crate::hashing::{DefaultHashBuilder, Keys, shard_of};
-use crate::live::{Aftermath, LiveShard};
+use crate::live::{Aftermath, LiveShard, Rare};
 use crate::options::Cause;
 use crate::quarantine::Quarantine;
 use crate::stats::Stats;
@@ -181,9 +181,8 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     pub fn run_pending(&self) {
         for shard in &self.inner.shards {
             for _ in 0..shard.turns_max() {
-                let mut after = Aftermath::default();
+                let mut after = self.after();
                 let more = shard.run_pending(&mut after);
-                self.finish(after);
                 if !more {
                     break;
                 }
@@ -208,19 +207,22 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         &self.inner.shards[shard_of(hash, self.inner.shards.len())]
     }
 
+    /// A place for what an operation leaves to be done.
+    #[inline]
+    fn after(&self) -> After<'_, K, V, S> {
+        After { cache: self, after: Aftermath::default() }
+    }
+
     /// Does what an operation left to do. No lock is held.
     #[inline]
     fn finish(&self, after: Aftermath<K, V>) {
-        if self.inner.listener.is_none() && after.is_plain() {
-            drop(after);
-        } else if !after.is_empty() {
-            self.settle(after);
-        }
+        drop(After { cache: self, after });
     }
 
     #[inline(never)]
     fn settle(&self, after: Aftermath<K, V>) {
         let (left, rare) = after.into_parts();
+        self.settle_rare(rare);
         if let Some(listener) = &self.inner.listener {
             for (key, value, cause) in left.into_entries() {
                 let heard = catch_unwind(AssertUnwindSafe(|| listener(key, value, cause)));
@@ -231,6 +233,9 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         } else {
             drop(left);
         }
+    }
+
+    fn settle_rare(&self, rare: Option<Box<Rare>>) {
         let Some(rare) = rare else { return };
         drop(rare.retired);
         for line in rare.logs {
@@ -239,12 +244,48 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         for (source, serial, fault) in rare.faults {
             self.note_fault(&*source, serial, fault);
         }
+        for source in rare.bereaved {
+            self.note_bereaved(&*source);
+        }
     }
 
     fn tell(&self, event: &PolicyEvent) {
         let Some(listener) = &self.inner.policy_listener else { return };
         if catch_unwind(AssertUnwindSafe(|| listener(event))).is_err() {
             self.inner.listener_panics.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// What an operation leaves to be done, done when this drops: also where a panic of the user's code ends
+/// the operation half-way, so that nothing leaves unheard.
+struct After<'a, K: Hash + Eq, V, S: BuildHasher + Clone> {
+    cache: &'a Cache<K, V, S>,
+    after: Aftermath<K, V>,
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher + Clone> std::ops::Deref for After<'_, K, V, S> {
+    type Target = Aftermath<K, V>;
+
+    #[inline]
+    fn deref(&self) -> &Aftermath<K, V> {
+        &self.after
+    }
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher + Clone> std::ops::DerefMut for After<'_, K, V, S> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Aftermath<K, V> {
+        &mut self.after
+    }
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher + Clone> Drop for After<'_, K, V, S> {
+    #[inline]
+    fn drop(&mut self) {
+        let unheard = self.cache.inner.listener.is_none() && self.after.is_plain();
+        if !unheard && !self.after.is_empty() {
+            self.cache.settle(std::mem::take(&mut self.after));
         }
     }
 }

@@ -89,7 +89,7 @@ mod tests {
         };
         let mut fallback = Fallback::new(1);
         for _ in 0..100 {
-            assert!(fallback.choose(1_000_000, &sparse).is_some());
+            assert!(fallback.choose(1_000_000, sparse).is_some());
         }
         assert!(*looked_at.get_mut() < 100 * (64 + 8_000), "{looked_at:?}");
     }

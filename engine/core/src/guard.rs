@@ -73,9 +73,11 @@ impl Guard {
     }
 
     /// Follows a record that is being delivered.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn delivered(&mut self, record: &Record) {
         match record.kind() {
+            // Most overwrites: nothing changes.
+            Some(Kind::Update) if self.view.weight(record.slot) == record.weight => {}
             Some(Kind::Insert | Kind::Adopt | Kind::Update) => self.set(record.slot, record.weight),
             Some(Kind::Remove | Kind::Expire) => {
                 let weight = self.take(record.slot);

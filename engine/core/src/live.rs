@@ -20,6 +20,6 @@ mod state;
 mod ticks;
 
 pub(crate) use maintainer::Charge;
-pub(crate) use maintenance::Aftermath;
+pub(crate) use maintenance::{Aftermath, Rare};
 pub(crate) use shard::{Due, LiveShard, SLICE_SLOTS, ShardSetup};
 pub(crate) use state::{Budget, Lifetimes, Newcomer, State};

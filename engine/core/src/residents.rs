@@ -10,6 +10,7 @@
 //! it was: hashes are computed before anything changes, and the table grows into a copy.
 
 use std::hash::Hash;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use hashbrown::HashTable;
 
@@ -27,14 +28,52 @@ pub trait KeyHash<K> {
 /// One slot of the slab. Vacant where `body` is none.
 struct Place<K, V> {
     body: Option<(K, V)>,
-    word: Word,
+    /// A [`Word`]. Atomic so that a look-up that lends the place lets it be touched, too; whoever
+    /// touches it has the shard to itself.
+    word: AtomicU32,
     /// How often the slot was written or changed hands, wrapping.
     generation: u32,
 }
 
 impl<K, V> Default for Place<K, V> {
     fn default() -> Self {
-        Self { body: None, word: Word::default(), generation: 0 }
+        Self { body: None, word: AtomicU32::new(0), generation: 0 }
+    }
+}
+
+impl<K, V> Place<K, V> {
+    #[inline]
+    fn word(&self) -> Word {
+        Word(self.word.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn set_word(&self, word: Word) {
+        self.word.store(word.0, Ordering::Relaxed);
+    }
+}
+
+/// A resident entry that was found, so that counting an access to it needs no second look-up.
+pub(crate) struct Found<'a, K, V> {
+    pub(crate) slot: u32,
+    pub(crate) value: &'a V,
+    place: &'a Place<K, V>,
+}
+
+impl<K, V> Found<'_, K, V> {
+    /// Counts a hit at `tick`, below [`TICKS`], and tells how to note it. The caller has the shard to
+    /// itself.
+    #[inline]
+    pub(crate) fn touch(&self, tick: u32) -> Access {
+        let (word, access) = self.place.word().access(tick);
+        self.place.set_word(word);
+        access
+    }
+
+    /// As [`touch`](Self::touch), for a hit that is not noted: the next one will be.
+    #[inline]
+    pub(crate) fn touch_unnoted(&self, tick: u32) {
+        let _: Access = self.touch(before(tick));
     }
 }
 
@@ -166,34 +205,44 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Residents<K, V, H> {
         K: std::borrow::Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        self.table
-            .find(hash, |&slot| match &self.places[slot].body {
-                Some((other, _)) => other.borrow() == key,
-                None => false,
-            })
-            .copied()
+        self.look_up(hash, key).map(|found| found.slot)
     }
 
-    /// Counts a hit at `tick`, below [`TICKS`]; tells how to note it, and lends the value.
+    /// The entry of `key`, whose hash is `hash`.
+    #[inline(always)]
+    pub(crate) fn look_up<Q>(&self, hash: u64, key: &Q) -> Option<Found<'_, K, V>>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let mut entry = None;
+        let slot = *self.table.find(hash, |&slot| {
+            let place = &self.places[slot];
+            match &place.body {
+                Some((other, value)) if other.borrow() == key => {
+                    entry = Some((value, place));
+                    true
+                }
+                _ => false,
+            }
+        })?;
+        entry.map(|(value, place)| Found { slot, value, place })
+    }
+
+    /// The entry in `slot`, none where that is vacant.
     #[inline]
-    pub(crate) fn touch(&mut self, slot: u32, tick: u32) -> (Access, Option<&V>) {
-        let place = &mut self.places[slot];
-        let (word, access) = place.word.access(tick);
-        place.word = word;
-        (access, place.body.as_ref().map(|(_, value)| value))
-    }
-
-    /// As [`touch`](Self::touch), for a hit that is not noted: the next one will be.
-    pub(crate) fn touch_unnoted(&mut self, slot: u32, tick: u32) -> Option<&V> {
-        self.touch(slot, before(tick)).1
+    pub(crate) fn at(&self, slot: u32) -> Option<Found<'_, K, V>> {
+        let place = self.places.get(slot)?;
+        place.body.as_ref().map(|(_, value)| Found { slot, value, place })
     }
 
     /// Takes the number of accesses that were counted in with the noted one.
     #[inline]
     pub(crate) fn take_extra(&mut self, slot: u32) -> u8 {
         let Some(place) = self.places.get_mut(slot) else { return 0 };
-        let extra = place.word.extra();
-        place.word.0 &= !(EXTRA_MAX << EXTRA_SHIFT);
+        let word = place.word.get_mut();
+        let extra = Word(*word).extra();
+        *word &= !(EXTRA_MAX << EXTRA_SHIFT);
         extra as u8
     }
 
@@ -218,7 +267,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Residents<K, V, H> {
     /// The word of the entry in `slot`.
     #[inline]
     pub(crate) fn word(&self, slot: u32) -> Word {
-        self.places[slot].word
+        self.places[slot].word()
     }
 
     /// When the entry in `slot` came in.
@@ -232,29 +281,48 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Residents<K, V, H> {
         EntryId { slot, generation: self.places[slot].generation }
     }
 
-    /// Takes a slot for `key`, which is not resident.
+    /// Takes a slot for `entry`, whose key is not resident, and moves it there; there must be one.
     #[inline]
-    pub(crate) fn insert(&mut self, hash: u64, entry: (K, V), weight: u32, now: Now) -> u32 {
+    pub(crate) fn insert(
+        &mut self,
+        hash: u64,
+        entry: &mut Option<(K, V)>,
+        weight: u32,
+        now: Now,
+    ) -> u32 {
+        // Before a slot is taken: it hashes keys, and that may panic.
         if self.table.len() == self.table.capacity() {
             self.grow_table();
         }
         let slot = self.reserve();
-        self.insert_at(slot, (hash, weight), entry, now);
+        self.move_in(slot, (hash, weight), entry, now);
         slot
     }
 
-    /// Puts an entry into a reserved slot. `newcomer` is the key's hash and the weight.
+    /// Moves an entry into a reserved slot; there must be one. `newcomer` is the key's hash and the weight.
     #[inline]
-    pub(crate) fn insert_at(&mut self, slot: u32, newcomer: (u64, u32), entry: (K, V), now: Now) {
-        let (hash, weight) = newcomer;
+    pub(crate) fn insert_at(
+        &mut self,
+        slot: u32,
+        newcomer: (u64, u32),
+        entry: &mut Option<(K, V)>,
+        now: Now,
+    ) {
         if self.table.len() == self.table.capacity() {
             self.grow_table();
         }
+        self.move_in(slot, newcomer, entry, now);
+    }
+
+    /// As [`insert_at`](Self::insert_at), where the table has room.
+    #[inline]
+    fn move_in(&mut self, slot: u32, newcomer: (u64, u32), entry: &mut Option<(K, V)>, now: Now) {
+        let (hash, weight) = newcomer;
         self.reserved -= 1;
         self.set_weight(slot, weight);
         let place = &mut self.places[slot];
-        place.body = Some(entry);
-        place.word = Word::new(now.tick);
+        place.body = entry.take();
+        place.set_word(Word::new(now.tick));
         place.generation = place.generation.wrapping_add(1);
         self.born[slot] = now.born;
         self.weight += u64::from(weight);
@@ -262,27 +330,29 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Residents<K, V, H> {
         table.insert_unique(hash, slot, |&slot| hash_at(places, hasher, slot));
     }
 
-    /// Overwrites the value in `slot` and returns the old one, and how to note the access.
+    /// Overwrites the value in `slot`, which holds an entry. Returns the old value with the new key,
+    /// which is equal to the one that stays, and how to note the access. `weights` are the old one and
+    /// the new one.
     #[inline]
     pub(crate) fn replace(
         &mut self,
         slot: u32,
-        value: V,
-        weight: u32,
+        entry: (K, V),
+        weights: (u32, u32),
         tick: u32,
-    ) -> Option<(V, Access)> {
-        let old_weight = self.weight_of(slot);
+    ) -> (Option<(K, V)>, Access) {
         let place = &mut self.places[slot];
-        let (_, old) = place.body.as_mut()?;
-        let old = std::mem::replace(old, value);
         place.generation = place.generation.wrapping_add(1);
-        let (word, access) = place.word.update(tick);
-        place.word = word;
+        let (word, access) = place.word().update(tick);
+        place.set_word(word);
+        let (key, value) = entry;
+        let old = place.body.as_mut().map(|(_, old)| (key, std::mem::replace(old, value)));
+        let (old_weight, weight) = weights;
         if weight != old_weight {
             self.set_weight(slot, weight);
             self.weight = self.weight - u64::from(old_weight) + u64::from(weight);
         }
-        Some((old, access))
+        (old, access)
     }
 
     /// Counts a write to `slot` that left key, value and weight alone.
@@ -373,7 +443,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Residents<K, V, H> {
     #[inline]
     pub(crate) fn age(&self, slot: u32, tick: u32) -> Option<u32> {
         let place = self.places.get(slot)?;
-        place.body.as_ref().map(|_| place.word.age(tick))
+        place.body.as_ref().map(|_| place.word().age(tick))
     }
 
     /// Number of slots ever used.

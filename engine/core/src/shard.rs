@@ -130,7 +130,9 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
             let weight = self.residents.weight_of(slot);
             self.seat.note(record(Kind::Hit, slot, (hash, weight), access));
         }
-        self.residents.touch(slot, self.tick).1
+        let found = self.residents.at(slot)?;
+        let _: crate::residents::Access = found.touch(self.tick);
+        Some(found.value)
     }
 
     /// Stores `value` under `key`, whose hash is `hash`. A weight of 0 counts 1.
@@ -152,14 +154,15 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
             return Inserted::Oversize;
         }
         if let Some(slot) = resident {
-            self.residents.replace(slot, value, weight, self.tick);
+            let weights = (self.residents.weight_of(slot), weight);
+            self.residents.replace(slot, (key, value), weights, self.tick);
             self.note(record(Kind::Update, slot, (hash, weight), access));
             self.make_room(NO_SLOT);
             return Inserted::Updated;
         }
         self.counters.inserts += 1;
         let now = Now { tick: self.tick, born: 0 };
-        let slot = self.residents.insert(hash, (key, value), weight, now);
+        let slot = self.residents.insert(hash, &mut Some((key, value)), weight, now);
         if self.seat.needs_slots(slot) {
             self.seat.announce_slots(slot);
             self.empty_full_window();

@@ -1,6 +1,9 @@
 //! Odd sizes: capacities of nothing and of everything, the heaviest weights, more shards than entries.
 
-use ostler_core::{BuildError, Cache, Change, InsertOptions, Stored};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ostler_core::{BuildError, Cache, Cause, Change, InsertOptions, ManualClock, Stored};
 use ostler_tests::{Books, assert_within, native};
 
 use super::{Fixed, booked};
@@ -47,7 +50,7 @@ fn a_value_that_is_too_heavy_pushes_nobody_out() {
 fn what_ends_before_it_begins_pushes_nobody_out() {
     for policy in [None, Some("lru")] {
         let cache = ten_of_nine(policy);
-        let ended = InsertOptions::new().ttl(std::time::Duration::ZERO);
+        let ended = InsertOptions::new().ttl(Duration::ZERO);
         assert_eq!(cache.insert_with(99, 50, ended), Stored::Rejected);
         let stored = cache.with_locked(&[98], |locked| locked.insert(98, 50, 50, ended));
         assert_eq!((stored, cache.len()), (Stored::Rejected, 10), "under {policy:?}");
@@ -131,4 +134,75 @@ fn more_shards_than_entries_serve_and_shrink_to_nothing() {
     }
     let built = Cache::<u64, u64>::builder(7).shards(8).build();
     assert!(matches!(built, Err(BuildError::Shards { shards: 8, capacity: 7 })));
+}
+
+#[test]
+fn births_are_right_whatever_the_clock_starts_at() {
+    let clock = ManualClock::default();
+    clock.set_ms(1_790_000_000_000);
+    let cache = Cache::<u64, u64>::builder(10).shards(1).clock(clock.clone()).policy(native("lru"));
+    let cache = cache.build().expect("it is made");
+    let _ = cache.insert(1, 1);
+    clock.advance_ms(2_500);
+    cache.run_pending();
+    let age = cache.entry(&1).expect("it is there").age;
+    assert!(age >= Duration::from_millis(2_400) && age <= Duration::from_millis(2_600), "{age:?}");
+}
+
+#[test]
+fn a_change_keeps_cost_and_class() {
+    let cache = Cache::<u64, u64>::builder(10).shards(1).build().expect("it is made");
+    let options = InsertOptions::new().cost(Duration::from_millis(7)).class(3);
+    let _ = cache.insert_with(1, 1, options);
+    assert_eq!(cache.update(1, |value| value + 1), Some(2));
+    let entry = cache.entry(&1).expect("it is there");
+    assert_eq!((entry.cost_us, entry.class), (7_000, 3));
+    let _ = cache.insert(1, 3);
+    let entry = cache.entry(&1).expect("it is there");
+    assert_eq!((entry.cost_us, entry.class), (0, 0), "an insert starts anew");
+}
+
+#[test]
+fn a_heavy_entry_that_was_read_is_evicted_not_rejected() {
+    let causes = Arc::new(Mutex::new(Vec::new()));
+    let ears = Arc::clone(&causes);
+    let cache = Cache::<u64, u32>::builder(100).shards(1).slack(10).policy(native("lru"));
+    let cache = cache.weigher(|_, &weight| weight);
+    let cache = cache.on_removal(move |key, _, cause| {
+        ears.lock().expect("no panic").push((key, cause));
+    });
+    let cache = cache.build().expect("it is made");
+    for key in 100..200 {
+        let _ = cache.insert(key, 1);
+    }
+    // Heavier than the slack: it waits outside until there is room.
+    let _ = cache.insert(1, 95);
+    assert_eq!(cache.get(&1), Some(95));
+    for key in 2..20 {
+        let _ = cache.insert(key, 1);
+    }
+    cache.run_pending();
+    let causes = causes.lock().expect("no panic");
+    assert_eq!(causes.iter().find(|(key, _)| *key == 1), Some(&(1, Cause::Evicted)));
+}
+
+#[test]
+fn a_heavy_newcomer_takes_the_place_of_thousands_in_bounded_slices() {
+    for policy in [None, Some("lru")] {
+        let cache = Cache::<u64, u32>::builder(20_000).shards(1).weigher(|_, &weight| weight);
+        let cache = match policy {
+            Some(name) => cache.policy(native(name)).build().expect("it is made"),
+            None => cache.build().expect("it is made"),
+        };
+        for key in 0..20_000 {
+            let _ = cache.insert(key, 1);
+        }
+        let before = cache.stats().held_records_max;
+        let _ = cache.insert(100_000, 19_000);
+        cache.run_pending();
+        let stats = cache.stats();
+        assert!(cache.contains(&100_000) && stats.entries <= 1_001, "{policy:?} {stats:?}");
+        assert!(stats.held_records_max <= before.max(1_024), "{policy:?} {stats:?}");
+        cache.validate();
+    }
 }

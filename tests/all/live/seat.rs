@@ -1,6 +1,6 @@
 //! Who is in charge: changes under load, the way back, faults, quarantine and restoration.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -81,7 +82,17 @@ type Touchy = Cache<Key, Value, Fixed>;
 
 /// A full cache of 30 keys, whose time stands still.
 fn touchy(policy: Option<&str>, books: &Books, clock: &ManualClock) -> Touchy {
+    touchy_heard(policy, (books, clock), |_| {})
+}
+
+/// As [`touchy`], with a listener.
+fn touchy_heard(
+    policy: Option<&str>,
+    (books, clock): (&Books, &ManualClock),
+    hear: impl Fn(Cause) + Send + Sync + 'static,
+) -> Touchy {
     let builder = Cache::builder(30).hasher(Fixed::default()).shards(1).clock(clock.clone());
+    let builder = builder.on_removal(move |_, _, cause| hear(cause));
     let builder = builder.weigher(|key: &Key, _: &Value| 1 + (key.0 % 3) as u32).notes_len_max(4);
     let cache = match policy {
         Some(name) => builder.policy(native(name)).build().expect("it is made"),
@@ -130,7 +141,10 @@ fn invariant_8_a_panic_in_eq_hash_or_clone_leaves_everything_valid() {
             let mut length = 0;
             loop {
                 let (books, clock) = (Books::default(), ManualClock::default());
-                let cache = touchy(policy, &books, &clock);
+                let heard = Arc::new(AtomicU64::new(0));
+                let ears = Arc::clone(&heard);
+                let hear = move |_| _ = ears.fetch_add(1, Ordering::Relaxed);
+                let cache = touchy_heard(policy, (&books, &clock), hear);
                 let burnt = with_fuse(length, || operate(&cache, &books, &clock, operation));
                 cache.validate();
                 clock.advance_ms(50);
@@ -144,7 +158,11 @@ fn invariant_8_a_panic_in_eq_hash_or_clone_leaves_everything_valid() {
                 cache.run_pending();
                 cache.validate();
                 let stats = cache.stats();
-                assert_eq!(books.alive(), stats.entries, "{policy:?} {operation} {length}");
+                let case = format!("{policy:?} {operation} {length}: {stats:?}");
+                assert_eq!(books.alive(), stats.entries, "{case}");
+                assert_eq!(stats.inserted - stats.entries, heard.load(Ordering::Relaxed), "{case}");
+                let in_charge = u64::from(policy.is_some());
+                assert_eq!((stats.shards_in_charge, stats.policy_faults), (in_charge, 0), "{case}");
                 if !burnt {
                     break;
                 }
@@ -152,6 +170,55 @@ fn invariant_8_a_panic_in_eq_hash_or_clone_leaves_everything_valid() {
             }
             assert!(length > 0, "{operation} calls the user's code");
         }
+    }
+}
+
+/// While the maintainer is held, writes find the ring full and go to the log; a panic while that is taken
+/// must lose none of it, and must not keep a policy from being appointed ever after.
+#[test]
+fn invariant_8_a_panic_while_the_log_is_taken_loses_no_news() {
+    for length in 0..40 {
+        let (books, clock) = (Books::default(), ManualClock::default());
+        let shared = Arc::new(OnceLock::<Touchy>::new());
+        let (cache_of, books_of) = (Arc::clone(&shared), books.clone());
+        let armed = Arc::new(AtomicU64::new(0));
+        let fuse = Arc::clone(&armed);
+        // The policy's code runs while the maintainer is held: what it writes finds the ring full.
+        let policy = Scripted::fifo("writes", move |_, _, victims| {
+            if fuse.swap(0, Ordering::Relaxed) == 1 {
+                let cache = cache_of.get().expect("it is set");
+                for key in (0..20).chain(500..510) {
+                    let _ = cache.insert(Key(key), Value(books_of.value(key)));
+                }
+                for key in 0..5 {
+                    cache.remove(&Key(key));
+                }
+                FUSE.set(length);
+            }
+            Ok(victims)
+        });
+        let cache = touchy(None, &books, &clock);
+        assert!(shared.set(cache.clone()).is_ok());
+        cache.set_policy(policy).expect("the seat changes");
+        cache.run_pending();
+        armed.store(1, Ordering::Relaxed);
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            for key in 600..640 {
+                let _ = cache.insert(Key(key), Value(books.value(key)));
+            }
+            cache.run_pending();
+        }));
+        FUSE.set(u32::MAX);
+        for name in ["lru", "sieve"] {
+            cache.set_policy(native(name)).expect("the seat changes");
+        }
+        for key in 700..800 {
+            let _ = cache.insert(Key(key), Value(books.value(key)));
+        }
+        cache.run_pending();
+        cache.validate();
+        let stats = cache.stats();
+        assert_eq!((books.alive(), stats.shards_in_charge), (stats.entries, 1), "{length}");
     }
 }
 
@@ -183,6 +250,8 @@ struct Chatty {
 impl Drop for Chatty {
     fn drop(&mut self) {
         let Some(cache) = self.cache.get() else { return };
+        // Waits for the maintainer, and for its shard.
+        let _ = (cache.seat_status(), cache.stats());
         let _ =
             (cache.contains(&self.number), cache.len(), cache.remove(&(self.number + 1_000_000)));
         if self.number < 500 {
@@ -221,6 +290,43 @@ fn invariant_8_values_drop_under_no_lock() {
         assert!(cache.stats().entries <= 10);
         cache.clear();
     }
+}
+
+/// A value that asks who is in charge when it drops, which waits for the maintainer.
+#[derive(Clone)]
+struct Curious(Arc<OnceLock<Cache<u64, Curious>>>);
+
+impl Drop for Curious {
+    fn drop(&mut self) {
+        if let Some(cache) = self.0.get() {
+            let _ = cache.seat_status();
+        }
+    }
+}
+
+#[test]
+fn invariant_8_a_loaded_value_that_nobody_wants_drops_under_no_lock() {
+    let shared = Arc::new(OnceLock::<Cache<u64, Curious>>::new());
+    let cache_of = Arc::clone(&shared);
+    // The key that is being stored is removed while the policy is asked for room.
+    let policy = Scripted::fifo("removes", move |_, events, victims| {
+        if events.iter().any(|event| event.kind() == Some(ostler_abi::Kind::Insert))
+            && let Some(cache) = cache_of.get()
+        {
+            cache.remove(&7);
+        }
+        Ok(victims)
+    });
+    let cache = Cache::builder(10).shards(1).slack(0).policy(policy).build().expect("it is made");
+    assert!(shared.set(cache.clone()).is_ok());
+    let value = || Curious(Arc::clone(&shared));
+    for key in 100..110 {
+        let _ = cache.insert(key, value());
+    }
+    drop(cache.get_or_insert_with(&7, value));
+    assert!(!cache.contains(&7), "it was removed during its load");
+    cache.validate();
+    cache.clear();
 }
 
 #[test]

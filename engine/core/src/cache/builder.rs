@@ -467,7 +467,10 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> CacheBuilder<K, V, S> {
         let setup = |index: usize| ShardSetup {
             budget: budget_of(self.capacity, self.slack, (index, shards)),
             slots_expected: self.slots_expected((index, shards), notes_len_max),
-            expected_entries: usize::try_from(expected / shards as u64).unwrap_or(0).saturating_mul(4) / 3,
+            expected_entries: usize::try_from(expected / shards as u64)
+                .unwrap_or(0)
+                .saturating_mul(4)
+                / 3,
             notes_len_max,
             insert_wait: self.insert_wait,
             lifetimes: self.lifetimes,

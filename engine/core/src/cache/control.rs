@@ -184,12 +184,19 @@ pub enum PolicyEvent {
         /// What it did.
         fault: PolicyFault,
     },
+    /// A panic in the user's `Hash` or `Eq` ended a delivery to a policy: what it believes is not what
+    /// is resident any more, so it lost the seat of a shard, for no fault of its own. It gets it back
+    /// at the next [`run_pending`](Cache::run_pending).
+    Interrupted {
+        /// Its name.
+        policy: String,
+    },
     /// A policy faulted too often: it has lost all its seats and gets none any more.
     Quarantined {
         /// Its name.
         policy: String,
     },
-    /// A policy that had lost seats by faults has them back.
+    /// A policy that had lost seats has them back.
     Restored {
         /// Its name.
         policy: String,
@@ -374,9 +381,8 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     fn resize_shards(&self, capacity: u64) {
         let shards = self.inner.shards.len();
         for (index, shard) in self.inner.shards.iter().enumerate() {
-            let mut after = Aftermath::default();
+            let mut after = self.after();
             shard.resize(budget_of(capacity, self.inner.slack, (index, shards)), &mut after);
-            self.finish(after);
         }
     }
 
@@ -439,7 +445,9 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     }
 
     fn appoint_shard(&self, index: usize, charge: &Charge) -> Result<u64, PolicyFault> {
-        self.inner.shards[index].appoint(charge, &mut |after| self.finish(after))
+        let mut after = self.after();
+        let mut settle = |after: &mut Aftermath<K, V>| self.finish(std::mem::take(after));
+        self.inner.shards[index].appoint(charge, &mut after, &mut settle)
     }
 
     /// The first `count` shards had changed when a later one failed: they get back what they had.
@@ -450,14 +458,13 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
             charge.clone()
         });
         for index in 0..count {
-            let trusted = desired.as_ref().filter(|charge| {
-                !self.inner.quarantine.holds_code(&charge.source.code_id())
-            });
+            let trusted = desired
+                .as_ref()
+                .filter(|charge| !self.inner.quarantine.holds_code(&charge.source.code_id()));
             let back = trusted.map(|charge| (charge, self.appoint_shard(index, charge)));
             if !matches!(back, Some((_, Ok(_)))) {
-                let mut after = Aftermath::default();
+                let mut after = self.after();
                 self.inner.shards[index].dismiss(&mut after);
-                self.finish(after);
             }
             if let Some((charge, Err(fault))) = back {
                 self.note_fault(&*charge.source, charge.serial, fault);
@@ -485,11 +492,19 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         }
     }
 
-    /// Gives seats back that were lost by faults, where their time has come.
+    /// A policy lost a seat because the user's code panicked: it gets it back at the next occasion.
+    pub(super) fn note_bereaved(&self, source: &dyn InstanceSource) {
+        let policy = source.label().to_owned();
+        tracing::warn!(target: "ostler::policy", policy, "a panic of the user's code cost a seat");
+        let now_ms = self.inner.clock.now_ms();
+        let mut restoration = self.inner.control.restoration.lock();
+        restoration.due_ms = Some(restoration.due_ms.map_or(now_ms, |due_ms| due_ms.min(now_ms)));
+        drop(restoration);
+        self.tell(&PolicyEvent::Interrupted { policy });
+    }
+
+    /// Gives seats back that were lost, where their time has come.
     pub(super) fn restore_due(&self) {
-        if self.inner.control.restore_after.is_none() {
-            return;
-        }
         let now_ms = self.inner.clock.now_ms();
         let due = |restoration: &Restoration| restoration.due_ms.is_some_and(|due| due <= now_ms);
         if !due(&self.inner.control.restoration.lock()) {
@@ -497,9 +512,8 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         }
         let Some(turn) = self.inner.control.turn() else { return };
         let desired = self.inner.control.appointments.lock().desired.clone();
-        let trusted = desired.filter(|charge| {
-            !self.inner.quarantine.holds_code(&charge.source.code_id())
-        });
+        let trusted =
+            desired.filter(|charge| !self.inner.quarantine.holds_code(&charge.source.code_id()));
         // A quarantined policy gets its seats back when it has been pardoned: it stays due.
         let Some(charge) = trusted else { return };
         {
@@ -513,7 +527,10 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         }
         let mut shards = 0;
         for (index, shard) in self.inner.shards.iter().enumerate() {
-            if shard.charge().is_none() {
+            // After a fault only where that was asked for.
+            let faulted = shard.seat_fault().is_some();
+            let wanted = self.inner.control.restore_after.is_some() || !faulted;
+            if wanted && shard.charge().is_none() {
                 match self.appoint_shard(index, &charge) {
                     Ok(_) => shards += 1,
                     Err(fault) => self.note_fault(&*charge.source, charge.serial, fault),

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::flight::Port;
-use crate::live::Aftermath;
 use crate::options::InsertOptions;
 use crate::sync::Arc;
 
@@ -22,10 +21,9 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Port<K, V> for Load
 
     fn store(&self, key: &K, value: V, took: Duration, still_wanted: &dyn Fn() -> bool) {
         let options = self.options.cost(took);
-        let newcomer = self.cache.newcomer(key.clone(), value, options);
-        let mut after = Aftermath::default();
-        self.cache.shard(newcomer.hash).insert_loaded(newcomer, still_wanted, &mut after);
-        self.cache.finish(after);
+        let mut newcomer = self.cache.newcomer(key.clone(), value, Some(options));
+        let mut after = self.cache.after();
+        self.cache.shard(newcomer.hash).insert_loaded(&mut newcomer, still_wanted, &mut after);
     }
 }
 

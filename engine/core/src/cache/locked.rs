@@ -6,23 +6,25 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::cache::Cache;
+use crate::cache::{After, Cache};
 use crate::hashing::{Keys, shard_of};
-use crate::live::{Aftermath, LiveShard, State};
+use crate::live::{LiveShard, State};
 use crate::options::{Cause, InsertOptions, Snapshot, Stored, Version};
 use crate::sync::StateGuard;
 
-type Guarded<'a, K, V, S> = StateGuard<'a, State<K, V, Keys<S>>>;
+/// A locked shard and its number.
+type Numbered<'a, K, V, S> = (usize, StateGuard<'a, State<K, V, Keys<S>>>);
 
 /// The shards of some keys, all locked; made by [`Cache::with_locked`].
 ///
 /// Operations see and change those keys as if nothing else happened in between. A key of another
 /// shard is a mistake of the caller's: it panics.
-pub struct Locked<'a, K, V, S> {
+pub struct Locked<'a, K: Hash + Eq, V, S: BuildHasher + Clone> {
     cache: &'a Cache<K, V, S>,
     /// By number of the shard, ascending.
-    shards: SmallVec<[(usize, Guarded<'a, K, V, S>); 1]>,
-    after: Aftermath<K, V>,
+    shards: SmallVec<[Numbered<'a, K, V, S>; 1]>,
+    /// Done when the locks, above, are open: also where `work` panics.
+    after: After<'a, K, V, S>,
     now_ms: u64,
 }
 
@@ -49,8 +51,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         let shards_locked = locked.collect();
         // Read under the locks: waiting for them may have taken a while.
         let now_ms = self.inner.clock.now_ms();
-        let mut locked =
-            Locked { cache: self, shards: shards_locked, after: Aftermath::default(), now_ms };
+        let mut locked = Locked { cache: self, shards: shards_locked, after: self.after(), now_ms };
         let result = work(&mut locked);
         let Locked { shards: guards, mut after, .. } = locked;
         let due = guards.iter().filter(|(_, state)| state.is_due() || state.is_over_capacity());
@@ -59,7 +60,6 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         for number in due {
             shards[number].try_maintain(&mut after);
         }
-        self.finish(after);
         result
     }
 }
@@ -127,8 +127,9 @@ impl<'a, K: Hash + Eq, V, S: BuildHasher + Clone> Locked<'a, K, V, S> {
     pub fn insert(&mut self, key: K, value: V, weight: u32, options: InsertOptions) -> Stored {
         let (hash, place) = self.locate(&key);
         self.cache.inner.loads.supersede(&key);
-        let newcomer = crate::live::Newcomer { key, value, hash, weight: weight.max(1), options };
-        self.shards[place].1.put_natively(newcomer, self.now_ms, &mut self.after.left)
+        let (entry, options) = (Some((key, value)), Some(options));
+        let mut newcomer = crate::live::Newcomer { entry, hash, weight: weight.max(1), options };
+        self.shards[place].1.put_natively(&mut newcomer, self.now_ms, &mut self.after.left)
     }
 
     /// Removes `key`. True where it was resident.

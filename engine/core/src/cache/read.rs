@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
 use crate::cache::Cache;
-use crate::live::{Aftermath, Due, LiveShard};
+use crate::live::{Due, LiveShard};
 use crate::options::{Snapshot, Version};
 
 impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
@@ -59,9 +59,8 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     #[cold]
     #[inline(never)]
     fn catch_up(&self, shard: &LiveShard<K, V, S>) {
-        let mut after = Aftermath::default();
+        let mut after = self.after();
         shard.catch_up(&mut after);
-        self.finish(after);
     }
 
     /// The value of `key`, cloned, without a request: nothing is counted, and no policy hears of it.

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::live::{Aftermath, Newcomer};
+use crate::live::Newcomer;
 use crate::options::{InsertOptions, Stored, Ttl};
 
 /// What [`Cache::compute`] is to do with an entry.
@@ -52,7 +52,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     /// ```
     #[inline]
     pub fn insert(&self, key: K, value: V) -> Stored {
-        self.insert_with(key, value, InsertOptions::new())
+        self.store(key, value, None)
     }
 
     /// Stores `value` under `key`: with a time to live, a cost, a class.
@@ -67,22 +67,30 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     /// ```
     #[inline]
     pub fn insert_with(&self, key: K, value: V, options: InsertOptions) -> Stored {
-        let newcomer = self.newcomer(key, value, options);
-        let mut after = Aftermath::default();
-        let stored = self.shard(newcomer.hash).insert(newcomer, &mut after);
-        self.finish(after);
-        stored
+        self.store(key, value, Some(options))
+    }
+
+    #[inline(always)]
+    fn store(&self, key: K, value: V, options: Option<InsertOptions>) -> Stored {
+        let mut newcomer = self.newcomer(key, value, options);
+        let mut after = self.after();
+        self.shard(newcomer.hash).insert(&mut newcomer, &mut after)
     }
 
     /// Weighs and hashes, outside every lock.
     #[inline]
-    pub(super) fn newcomer(&self, key: K, value: V, options: InsertOptions) -> Newcomer<K, V> {
+    pub(super) fn newcomer(
+        &self,
+        key: K,
+        value: V,
+        options: Option<InsertOptions>,
+    ) -> Newcomer<K, V> {
         let weight = match &self.inner.weigher {
             Some(weigher) => weigher(&key, &value).max(1),
             None => 1,
         };
         let hash = self.inner.keys.hash(&key);
-        Newcomer { key, value, hash, weight, options }
+        Newcomer { entry: Some((key, value)), hash, weight, options }
     }
 
     /// Removes `key`. True where it was resident. A load of the key that is under way will not be
@@ -100,10 +108,8 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         Q: Hash + Eq + ?Sized,
     {
         let hash = self.inner.keys.hash(key);
-        let mut after = Aftermath::default();
-        let removed = self.shard(hash).remove(hash, key, &mut after);
-        self.finish(after);
-        removed
+        let mut after = self.after();
+        self.shard(hash).remove(hash, key, &mut after)
     }
 
     /// Changes the value of `key` by `change`, which sees the value that is there. Nothing gets lost
@@ -128,7 +134,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         K: Clone,
         V: Clone,
     {
-        let options = InsertOptions::new().end(Ttl::Keep);
+        let options = Some(InsertOptions::new().end(Ttl::Keep));
         loop {
             let before = self.entry(&key);
             let value = before.as_ref().map(|entry| &entry.value);
@@ -136,18 +142,16 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
             let outcome = match change(value) {
                 Change::Keep => return before.map(|entry| entry.value),
                 Change::Put(value) => {
-                    let newcomer = self.newcomer(key.clone(), value.clone(), options);
-                    let mut after = Aftermath::default();
+                    let mut newcomer = self.newcomer(key.clone(), value.clone(), options);
+                    let mut after = self.after();
                     let shard = self.shard(newcomer.hash);
-                    let stored = shard.insert_if(newcomer, expected, &mut after);
-                    self.finish(after);
+                    let stored = shard.insert_if(&mut newcomer, expected, &mut after);
                     stored.map(|stored| (stored != Stored::Rejected).then_some(value))
                 }
                 Change::Remove => {
                     let hash = self.inner.keys.hash(&key);
-                    let mut after = Aftermath::default();
+                    let mut after = self.after();
                     let removed = self.shard(hash).remove_if(hash, &key, expected, &mut after);
-                    self.finish(after);
                     removed.then_some(None)
                 }
             };
@@ -192,10 +196,8 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         Q: Hash + Eq + ?Sized,
     {
         let hash = self.inner.keys.hash(key);
-        let mut after = Aftermath::default();
-        let found = self.shard(hash).expire_after(hash, key, ttl, &mut after);
-        self.finish(after);
-        found
+        let mut after = self.after();
+        self.shard(hash).expire_after(hash, key, ttl, &mut after)
     }
 
     /// Removes everything that is resident now; what other threads put in meanwhile may stay. Bounded
@@ -212,10 +214,9 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         for shard in &self.inner.shards {
             let mut next = Some(0);
             while let Some(first) = next {
-                let mut after = Aftermath::default();
+                let mut after = self.after();
                 next = shard.clear_slice(first, &mut after);
                 shard.try_maintain(&mut after);
-                self.finish(after);
             }
         }
     }

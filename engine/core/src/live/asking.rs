@@ -2,6 +2,9 @@
 //!
 //! An entry waits outside: its slot is taken, the policy hears of it and makes room, and only then does
 //! it come in. So the weight that is resident never passes the limit, not even while the policy thinks.
+//!
+//! The newcomer is lent by the caller. A value that is not stored stays with it, or goes to those that
+//! left, and so drops outside the lock.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -21,31 +24,34 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     /// Puts `newcomer` in. Where it does not fit, the policy is asked; where that is busy for too
     /// long, the engine evicts by itself.
     #[inline]
-    pub(crate) fn insert(&self, newcomer: Newcomer<K, V>, after: &mut Aftermath<K, V>) -> Stored {
+    pub(crate) fn insert(
+        &self,
+        newcomer: &mut Newcomer<K, V>,
+        after: &mut Aftermath<K, V>,
+    ) -> Stored {
         // Asked in every hold of the lock that may change the key: a load that began before is stale.
         let supersede = |key: &K| {
-            self.loads.supersede(key);
+            if !self.loads.is_idle() {
+                self.loads.supersede(key);
+            }
             true
         };
         let state = self.state.lock();
-        supersede(&newcomer.key);
+        supersede(newcomer.key());
         self.insert_locked(state, newcomer, &supersede, after)
     }
 
     /// As [`insert`](Self::insert), for a value that was loaded, as long as it is `wanted`: asked under
-    /// the lock under which the entry comes in.
+    /// the lock under which the entry comes in. What is not wanted stays with the caller.
     pub(crate) fn insert_loaded(
         &self,
-        newcomer: Newcomer<K, V>,
+        newcomer: &mut Newcomer<K, V>,
         wanted: &dyn Fn() -> bool,
         after: &mut Aftermath<K, V>,
     ) {
         let state = self.state.lock();
         if wanted() {
             let _: Stored = self.insert_locked(state, newcomer, &|_: &K| wanted(), after);
-        } else {
-            drop(state);
-            drop(newcomer);
         }
     }
 
@@ -54,19 +60,17 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     /// change.
     pub(crate) fn insert_if(
         &self,
-        newcomer: Newcomer<K, V>,
+        newcomer: &mut Newcomer<K, V>,
         expected: Option<Version>,
         after: &mut Aftermath<K, V>,
     ) -> Option<Stored> {
         let mut state = self.state.lock();
         let now_ms = self.clock.now_ms();
-        let slot = state.find_live(newcomer.hash, &newcomer.key, now_ms, &mut after.left);
+        let slot = state.find_live(newcomer.hash, newcomer.key(), now_ms, &mut after.left);
         if slot.map(|slot| state.version(slot)) != expected {
-            drop(state);
-            drop(newcomer);
             return None;
         }
-        self.loads.supersede(&newcomer.key);
+        self.loads.supersede(newcomer.key());
         let stored = state.put_natively(newcomer, now_ms, &mut after.left);
         let due = state.is_due() || state.is_over_capacity();
         drop(state);
@@ -77,26 +81,30 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     }
 
     #[inline]
-    fn insert_locked(
-        &self,
-        mut state: Guarded<'_, K, V, S>,
-        newcomer: Newcomer<K, V>,
+    fn insert_locked<'a>(
+        &'a self,
+        mut state: Guarded<'a, K, V, S>,
+        newcomer: &mut Newcomer<K, V>,
         wanted: &impl Fn(&K) -> bool,
         after: &mut Aftermath<K, V>,
     ) -> Stored {
-        let now_ms = self.now_ms(&state, &newcomer.options);
-        match state.put(newcomer, now_ms, &mut after.left) {
-            Put::Done(stored) => {
-                let due = state.is_due();
-                drop(state);
-                if due {
-                    self.try_maintain(after);
+        loop {
+            let now_ms = self.now_ms(&state, newcomer.options.as_ref());
+            let put = state.put(newcomer, now_ms, &mut after.left);
+            let due = state.is_due();
+            drop(state);
+            match put {
+                Put::Done(stored) => {
+                    if due {
+                        self.try_maintain(after);
+                    }
+                    return stored;
                 }
-                stored
+                Put::NoRoom => return self.insert_asking(newcomer, wanted, after),
+                Put::Again => state = self.state.lock(),
             }
-            Put::NoRoom(newcomer) => {
-                drop(state);
-                self.insert_asking(newcomer, wanted, after)
+            if !wanted(newcomer.key()) {
+                return Stored::Rejected;
             }
         }
     }
@@ -104,27 +112,28 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     #[inline(never)]
     fn insert_asking(
         &self,
-        newcomer: Newcomer<K, V>,
+        newcomer: &mut Newcomer<K, V>,
         wanted: &dyn Fn(&K) -> bool,
         after: &mut Aftermath<K, V>,
     ) -> Stored {
         let Some(mut maintainer) = self.maintainer.try_lock_for(self.insert_wait) else {
+            self.clear_way(newcomer.weight, after);
             let mut state = self.state.lock();
-            if !wanted(&newcomer.key) {
-                return withdrawn(state, newcomer);
+            if !wanted(newcomer.key()) {
+                return Stored::Rejected;
             }
-            let now_ms = self.now_ms(&state, &newcomer.options);
+            let now_ms = self.now_ms(&state, newcomer.options.as_ref());
             return state.put_natively(newcomer, now_ms, &mut after.left);
         };
         self.maintain(&mut maintainer, after);
         let mut state = self.state.lock();
-        if !wanted(&newcomer.key) {
-            return withdrawn(state, newcomer);
+        if !wanted(newcomer.key()) {
+            return Stored::Rejected;
         }
-        let now_ms = self.now_ms(&state, &newcomer.options);
+        let now_ms = self.now_ms(&state, newcomer.options.as_ref());
         match state.put(newcomer, now_ms, &mut after.left) {
             Put::Done(stored) => stored,
-            Put::NoRoom(newcomer) => {
+            Put::NoRoom | Put::Again => {
                 drop(state);
                 self.insert_reserved(&mut maintainer, newcomer, wanted, after)
             }
@@ -136,23 +145,26 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     fn insert_reserved(
         &self,
         maintainer: &mut Maintainer,
-        mut newcomer: Newcomer<K, V>,
+        newcomer: &mut Newcomer<K, V>,
         wanted: &dyn Fn(&K) -> bool,
         after: &mut Aftermath<K, V>,
     ) -> Stored {
         let (record, replaced) = {
             let mut state = self.state.lock();
-            if !wanted(&newcomer.key) {
-                return withdrawn(state, newcomer);
+            if !wanted(newcomer.key()) {
+                return Stored::Rejected;
             }
-            let now_ms = self.now_ms(&state, &newcomer.options);
-            let resident = state.find(newcomer.hash, &newcomer.key, now_ms);
+            let now_ms = self.now_ms(&state, newcomer.options.as_ref());
+            let resident = state.find(newcomer.hash, newcomer.key(), now_ms);
             if let Some(slot) = resident {
-                newcomer.options = state.keeping(slot, newcomer.options, now_ms);
+                if let Some(options) = &mut newcomer.options {
+                    state.keep(slot, options, now_ms);
+                }
                 state.depart(slot, Cause::Replaced, &mut after.left);
             }
-            (state.reserve(&newcomer), resident.is_some())
+            (state.reserve(newcomer), resident.is_some())
         };
+        maintainer.reserved = Some(record);
         if replaced {
             self.maintain(maintainer, after);
         }
@@ -161,33 +173,53 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         self.consult(maintainer, after);
         maintainer.tell_preparing([std::slice::from_ref(&record), &[]]);
         let stored = self.take_in(maintainer, newcomer, (record, wanted), after);
+        maintainer.age();
         maintainer.end();
         if replaced && stored == Stored::New { Stored::Replaced } else { stored }
+    }
+
+    /// Evicts natively until `weight` more would fit, a slice under each hold of the lock: a heavy
+    /// newcomer may take the place of thousands.
+    fn clear_way(&self, weight: u32, after: &mut Aftermath<K, V>) {
+        loop {
+            let mut state = self.state.lock();
+            let room = state.room_for(weight);
+            if u64::from(weight) > state.budget.capacity || state.evict_slice(room, &mut after.left)
+            {
+                return;
+            }
+        }
     }
 
     /// The policy has heard of `newcomer` by this record: it comes in, if it is wanted everywhere.
     fn take_in(
         &self,
-        maintainer: &Maintainer,
-        newcomer: Newcomer<K, V>,
+        maintainer: &mut Maintainer,
+        newcomer: &mut Newcomer<K, V>,
         (record, wanted): (Record, &dyn Fn(&K) -> bool),
         after: &mut Aftermath<K, V>,
     ) -> Stored {
         let knows = maintainer.seat.guard().has(record.slot);
         let admitted = knows || !maintainer.seat.is_taken();
+        if admitted {
+            self.clear_way(newcomer.weight, after);
+        }
         let mut state = self.state.lock();
-        let now_ms = self.now_ms(&state, &newcomer.options);
-        let crowded = state.find(newcomer.hash, &newcomer.key, now_ms).is_some();
-        let stale = !wanted(&newcomer.key);
+        let now_ms = self.now_ms(&state, newcomer.options.as_ref());
+        let crowded = state.find(newcomer.hash, newcomer.key(), now_ms).is_some();
+        let stale = !wanted(newcomer.key());
         if admitted && !crowded && !stale {
             let room = state.room_for(newcomer.weight);
             state.evict_natively(room, None, &mut after.left);
-            return state.admit_reserved(newcomer, record.slot, now_ms);
+            let stored = state.admit_reserved(newcomer, record.slot, now_ms);
+            maintainer.reserved = None;
+            return stored;
         }
+        maintainer.reserved = None;
         let departure = Record { kind: Kind::Remove as u8, ..record };
         state.unreserve(departure, if knows { Wanted::Yes } else { Wanted::No });
         if stale {
-            withdrawn(state, newcomer)
+            Stored::Rejected
         } else if admitted {
             // Another thread stored the same key meanwhile; this value is the later one.
             state.put_natively(newcomer, now_ms, &mut after.left)
@@ -195,11 +227,4 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
             state.reject(newcomer, &mut after.left)
         }
     }
-}
-
-/// A loaded value that nobody wants stored any more drops outside the lock.
-fn withdrawn<K, V, S>(state: Guarded<'_, K, V, S>, newcomer: Newcomer<K, V>) -> Stored {
-    drop(state);
-    drop(newcomer);
-    Stored::Rejected
 }

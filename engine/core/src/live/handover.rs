@@ -24,6 +24,9 @@ const SLICE_ADOPTS: usize = 128;
 
 /// Slices of latecomers that are adopted with the maintainer's lock open in between.
 const ROUNDS_LATE_MAX: u32 = 32;
+/// Slices without a single entry to adopt, after which a change is given up while the lock is held: each
+/// is followed by a maintenance, which brings news of hundreds of slots.
+const ROUNDS_IDLE_MAX: u32 = 100_000;
 
 /// Slots that an instance is made for at least.
 const SLOTS_FIRST_MIN: u32 = 1024;
@@ -37,24 +40,28 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     pub(crate) fn appoint(
         &self,
         charge: &Charge,
-        settle: &mut dyn FnMut(Aftermath<K, V>),
+        after: &mut Aftermath<K, V>,
+        settle: &mut dyn FnMut(&mut Aftermath<K, V>),
     ) -> Result<u64, PolicyFault> {
-        self.prepare(charge)?;
+        self.prepare(charge, after)?;
         // Where the user's `Hash` panics, nobody comes back to go on with what was prepared.
-        let adopted = catch_unwind(AssertUnwindSafe(|| self.adopt_all(settle)));
+        let adopted = catch_unwind(AssertUnwindSafe(|| self.adopt_all(after, settle)));
         adopted.unwrap_or_else(|panic| {
             self.give_up(&mut self.maintainer.lock());
             resume_unwind(panic)
         })
     }
 
-    fn adopt_all(&self, settle: &mut dyn FnMut(Aftermath<K, V>)) -> Result<u64, PolicyFault> {
-        let (mut adopted, mut rounds_late) = (0, 0);
+    fn adopt_all(
+        &self,
+        after: &mut Aftermath<K, V>,
+        settle: &mut dyn FnMut(&mut Aftermath<K, V>),
+    ) -> Result<u64, PolicyFault> {
+        let (mut adopted, mut rounds_late, mut rounds_idle) = (0, 0, 0);
         loop {
-            let mut after = Aftermath::default();
             let turn = {
                 let mut maintainer = self.maintainer.lock();
-                self.maintain(&mut maintainer, &mut after);
+                self.maintain(&mut maintainer, after);
                 adopted += self.adopt_slice(&mut maintainer);
                 rounds_late += u32::from(maintainer.only_late_remain());
                 // Latecomers could come as fast as they are adopted; none comes while the lock is held.
@@ -62,13 +69,17 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
                     let before = adopted;
                     adopted += self.adopt_slice(&mut maintainer);
                     if adopted == before {
-                        self.maintain(&mut maintainer, &mut after);
+                        self.maintain(&mut maintainer, after);
+                        rounds_idle += 1;
+                    }
+                    if rounds_idle > ROUNDS_IDLE_MAX {
+                        maintainer.fail_preparing("its entries are overwritten too fast");
                     }
                 }
                 match self.give_up_failed(&mut maintainer) {
                     Some(fault) => Some(Err(fault)),
                     None if maintainer.remaining() == 0 => {
-                        self.change_seat(&mut maintainer, &mut after);
+                        self.change_seat(&mut maintainer, after);
                         Some(Ok(adopted))
                     }
                     None => None,
@@ -82,7 +93,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     }
 
     /// Makes an instance and puts it beside the seat, with all that is resident to adopt.
-    fn prepare(&self, charge: &Charge) -> Result<(), PolicyFault> {
+    fn prepare(&self, charge: &Charge, after: &mut Aftermath<K, V>) -> Result<(), PolicyFault> {
         let (capacity, slots) = {
             let state = self.state.lock();
             (state.budget.capacity, state.residents.slots())
@@ -101,6 +112,10 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         let seat = Seat::new(Ok(instance), &config);
         let wants = seat.wanted();
         let mut maintainer = self.maintainer.lock();
+        // What a panic tore is no fault of the newcomer's.
+        if maintainer.is_torn() {
+            self.mend(&mut maintainer, after);
+        }
         {
             let mut state = self.state.lock();
             state.seating.noting = true;

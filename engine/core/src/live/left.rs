@@ -3,16 +3,20 @@
 use crate::options::Cause;
 
 /// Entries that left during an operation. The first has a place of its own, since most operations
-/// that make any entry leave make one leave, and must not allocate for it.
+/// that make any entry leave make one leave, and must not allocate for it. Where there are no more,
+/// making this and dropping it costs one comparison each.
 pub(crate) struct Left<K, V> {
     first: Option<(K, V, Cause)>,
-    more: Vec<(K, V, Cause)>,
+    more: Option<Box<More<K, V>>>,
 }
+
+/// Those after the first.
+struct More<K, V>(Vec<(K, V, Cause)>);
 
 impl<K, V> Default for Left<K, V> {
     #[inline]
     fn default() -> Self {
-        Self { first: None, more: Vec::new() }
+        Self { first: None, more: None }
     }
 }
 
@@ -20,10 +24,16 @@ impl<K, V> Left<K, V> {
     #[inline]
     pub(crate) fn push(&mut self, entry: (K, V, Cause)) {
         if self.first.is_none() {
-            self.first = Some(entry);
+            // Assigning would look for an old entry to drop.
+            self.first.get_or_insert(entry);
         } else {
-            self.more.push(entry);
+            self.push_more(entry);
         }
+    }
+
+    #[inline(never)]
+    fn push_more(&mut self, entry: (K, V, Cause)) {
+        self.more.get_or_insert_with(|| Box::new(More(Vec::new()))).0.push(entry);
     }
 
     #[inline]
@@ -33,6 +43,7 @@ impl<K, V> Left<K, V> {
 
     /// The entries, in the order in which they left.
     pub(crate) fn into_entries(self) -> impl Iterator<Item = (K, V, Cause)> {
-        self.first.into_iter().chain(self.more)
+        let more = self.more.map_or_else(Vec::new, |more| more.0);
+        self.first.into_iter().chain(more)
     }
 }

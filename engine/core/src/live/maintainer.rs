@@ -45,6 +45,8 @@ pub(crate) struct Maintainer {
     /// Slots evicted since the instance that is being prepared was last told.
     pub(crate) evicted: Vec<u32>,
     pub(crate) hashes: Vec<Option<u64>>,
+    /// The record of an entry that waits outside with a slot of its own.
+    pub(crate) reserved: Option<Record>,
     /// A delivery is under way, or was when a panic ended it.
     torn: bool,
     counters: Counters,
@@ -67,6 +69,7 @@ impl Maintainer {
             accepted: Vec::new(),
             evicted: Vec::new(),
             hashes: Vec::new(),
+            reserved: None,
             torn: false,
             counters: Counters::default(),
             hits_delivered: 0,
@@ -114,6 +117,13 @@ impl Maintainer {
             preparing.follow(&self.evicted, batch);
         }
         self.evicted.clear();
+    }
+
+    /// The instance that is being prepared cannot take the seat.
+    pub(crate) fn fail_preparing(&mut self, reason: &str) {
+        if let Some(preparing) = &mut self.preparing {
+            preparing.fail(reason.to_owned());
+        }
     }
 
     /// Counts a failed appointment.

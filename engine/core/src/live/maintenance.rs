@@ -10,12 +10,14 @@
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
+use ostler_abi::{Kind, NO_SLOT, Record};
+
 use crate::fault::PolicyFault;
 use crate::instance::PolicyInstance;
 use crate::live::left::Left;
 use crate::live::maintainer::Maintainer;
 use crate::live::shard::LiveShard;
-use crate::live::state::Seating;
+use crate::live::state::{Seating, Wanted};
 use crate::options::Cause;
 use crate::seat::Wants;
 use crate::source::InstanceSource;
@@ -37,6 +39,8 @@ pub(crate) struct Rare {
     pub(crate) faults: Vec<(Arc<dyn InstanceSource>, u64, PolicyFault)>,
     /// Instances that are through; dropping one gives its memory back to the system.
     pub(crate) retired: Vec<Box<dyn PolicyInstance>>,
+    /// Policies that lost a seat for no fault of their own.
+    pub(crate) bereaved: Vec<Arc<dyn InstanceSource>>,
     /// Lines that policies logged before they lost the seat.
     pub(crate) logs: Vec<String>,
 }
@@ -123,14 +127,26 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     /// A panic in the user's `Hash` or `Eq` ended the last delivery half-way: what the policy believes
     /// is not what is resident any more. It loses the seat, for no fault of its own.
     #[cold]
-    fn mend(&self, maintainer: &mut Maintainer, after: &mut Aftermath<K, V>) {
+    pub(super) fn mend(&self, maintainer: &mut Maintainer, after: &mut Aftermath<K, V>) {
+        maintainer.batch.clear();
         maintainer.accepted.clear();
         maintainer.evicted.clear();
-        maintainer.seat.dismiss();
-        if let Some(preparing) = &mut maintainer.preparing {
-            preparing.fail("a panic of the user's code ended a delivery".to_owned());
+        if maintainer.seat.is_taken()
+            && let Some(charge) = &maintainer.charge
+        {
+            after.rare().bereaved.push(Arc::clone(&charge.source));
         }
-        self.state.lock().residents.end_quarantine(&mut maintainer.freed);
+        maintainer.seat.dismiss();
+        maintainer.fail_preparing("a panic of the user's code ended a delivery");
+        let reserved = maintainer.reserved.take();
+        {
+            let mut state = self.state.lock();
+            if let Some(record) = reserved {
+                let departure = Record { kind: Kind::Remove as u8, ..record };
+                state.unreserve(departure, Wanted::No);
+            }
+            state.residents.end_quarantine(&mut maintainer.freed);
+        }
         self.engage_fallback(maintainer, after);
         self.publish(maintainer);
     }
@@ -140,7 +156,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     pub(crate) fn deliver(
         &self,
         maintainer: &mut Maintainer,
-        record: &ostler_abi::Record,
+        record: &Record,
         after: &mut Aftermath<K, V>,
     ) {
         if maintainer.seat.is_taken() && maintainer.seat.is_full() {
@@ -149,7 +165,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         if !maintainer.seat.is_taken() || !maintainer.concerns(record) {
             return;
         }
-        if record.slot != ostler_abi::NO_SLOT && maintainer.seat.needs_slots(record.slot) {
+        if record.slot != NO_SLOT && maintainer.seat.needs_slots(record.slot) {
             maintainer.seat.announce_slots(record.slot);
             if maintainer.seat.is_full() {
                 self.consult(maintainer, after);

@@ -17,7 +17,6 @@ use crate::flight::Flights;
 use crate::hashing::Keys;
 use crate::instance::{PolicyInstance, Victims};
 use crate::live::{Aftermath, Budget, Charge, Lifetimes, LiveShard, Newcomer, ShardSetup};
-use crate::options::InsertOptions;
 use crate::quarantine::Quarantine;
 use crate::seat::Wants;
 use crate::source::InstanceSource;
@@ -48,6 +47,7 @@ impl PolicyInstance for Fifo {
             match record.kind() {
                 Some(Kind::Insert | Kind::Adopt) => self.queue.push_back(record.slot),
                 Some(Kind::Remove | Kind::Expire) => self.queue.retain(|&slot| slot != record.slot),
+                Some(Kind::Capacity) => self.capacity = record.key_hash as usize,
                 _ => {}
             }
             if record.kind() != Some(Kind::Adopt) {
@@ -128,15 +128,21 @@ fn shard(first: &Charge) -> Arc<Shard> {
     };
     let hasher = Hasher::default();
     let shard = Shard::new(&setup, hasher.clone(), Arc::new(Flights::new(hasher)));
-    assert!(shard.appoint(first, &mut drop).is_ok());
+    assert_eq!(appoint(&shard, first), None);
     Arc::new(shard)
 }
 
+/// The fault that kept `charge` out of the seat, if any.
+fn appoint(shard: &Shard, charge: &Charge) -> Option<PolicyFault> {
+    let mut settle = |after: &mut Aftermath<u32, u32>| drop(std::mem::take(after));
+    shard.appoint(charge, &mut Aftermath::default(), &mut settle).err()
+}
+
 fn insert(shard: &Shard, key: u32) {
-    let options = InsertOptions::new();
-    let newcomer = Newcomer { key, value: key, hash: hash_of(key), weight: 1, options };
+    let entry = Some((key, key));
+    let mut newcomer = Newcomer { entry, hash: hash_of(key), weight: 1, options: None };
     let mut after = Aftermath::default();
-    let _ = shard.insert(newcomer, &mut after);
+    let _ = shard.insert(&mut newcomer, &mut after);
     assert!(shard.state.lock().residents.weight() <= 3, "capacity and slack hold at every instant");
 }
 
@@ -214,11 +220,30 @@ fn the_seat_changes_beside_inserts() {
             insert(&other, 3);
             get(&other, 3);
         });
-        assert_eq!(shard.appoint(&charge(2, usize::MAX), &mut drop).err(), None);
+        assert_eq!(appoint(&shard, &charge(2, usize::MAX)), None);
         thread.join().expect("no panic");
         let stats = settle(&shard);
         assert_eq!(shard.charge().map(|charge| charge.serial), Some(2));
         assert_eq!((stats.inserted, stats.entries, stats.evicted), (3, 2, 1));
+        assert_eq!(stats.policy_faults, 0);
+    });
+}
+
+#[test]
+fn the_capacity_shrinks_beside_inserts() {
+    explore(|| {
+        let shard = shard(&charge(1, usize::MAX));
+        insert(&shard, 1);
+        insert(&shard, 2);
+        let other = Arc::clone(&shard);
+        let thread = thread::spawn(move || {
+            insert(&other, 3);
+            get(&other, 2);
+        });
+        shard.resize(Budget { capacity: 1, slack: 1 }, &mut Aftermath::default());
+        thread.join().expect("no panic");
+        let stats = settle(&shard);
+        assert_eq!((stats.inserted, stats.entries, stats.evicted), (3, 1, 2));
         assert_eq!(stats.policy_faults, 0);
     });
 }

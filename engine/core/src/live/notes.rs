@@ -23,6 +23,8 @@ pub(crate) struct Notes {
     /// In the order of events; those below `len` are noted.
     records: Vec<Record>,
     len: usize,
+    /// Full at this length: that of the ring, or nothing while something is in the log.
+    end: usize,
     /// Something was written: the policy may be asked for victims.
     writes: bool,
     log: Log,
@@ -71,13 +73,14 @@ impl Notes {
     /// An empty ring for `len_max` records, at most 65,535.
     pub(super) fn new(len_max: usize) -> Self {
         let len_max = len_max.clamp(1, usize::from(u16::MAX));
-        Self { records: vec![Record::ZERO; len_max], len: 0, writes: false, log: Log::default() }
+        let records = vec![Record::ZERO; len_max];
+        Self { records, len: 0, end: len_max, writes: false, log: Log::default() }
     }
 
     /// True where the maintainer should come before the next note.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
-        self.len >= self.records.len() || !self.log.is_empty()
+        self.len >= self.end
     }
 
     /// True where writes wait that found the ring full.
@@ -181,7 +184,14 @@ impl Notes {
         std::mem::swap(&mut self.records, &mut batch.records);
         batch.len = std::mem::take(&mut self.len);
         batch.writes = std::mem::take(&mut self.writes);
-        if self.log.is_empty() { 0 } else { self.log.take(&mut batch.logged, slots_max, resident) }
+        if self.log.is_empty() {
+            return 0;
+        }
+        // Also where `resident` panics: the log is not through then.
+        self.end = 0;
+        let slots = self.log.take(&mut batch.logged, slots_max, resident);
+        self.end = if self.log.is_empty() { self.records.len() } else { 0 };
+        slots
     }
 }
 
@@ -241,12 +251,16 @@ impl Log {
         mut resident: impl FnMut(u32) -> Option<Record>,
     ) -> usize {
         let slots = self.order.len().min(slots_max);
-        for slot in self.order.drain(..slots) {
-            let Some(pending) = self.pending.remove(&slot) else { continue };
+        // Nothing is taken out before all is known: `resident` hashes keys, and that may panic.
+        for &slot in self.order.range(..slots) {
+            let Some(pending) = self.pending.get(&slot) else { continue };
             batch.extend(pending.left);
             let heard = pending.heard && pending.left.is_none();
             let kind = if heard { Kind::Update } else { Kind::Insert };
             batch.extend(resident(slot).map(|record| Record { kind: kind as u8, ..record }));
+        }
+        for slot in self.order.drain(..slots) {
+            self.pending.remove(&slot);
         }
         self.order.shrink_to(1024);
         self.pending.shrink_to(1024);
@@ -324,6 +338,22 @@ mod tests {
         notes.introduced(2);
         assert_eq!(play(&mut notes, "u2 r2"), "-");
         assert_eq!(taken(&mut notes, &[1]), "i1 r2");
+    }
+
+    #[test]
+    fn a_panic_while_the_log_is_taken_leaves_it_whole() {
+        let mut notes = Notes::new(1);
+        play(&mut notes, "i1 i2 u3 i4");
+        let mut batch = Batch::default();
+        let taken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            notes.take(&mut batch, usize::MAX, |slot| {
+                assert!(slot != 3, "a key that cannot be hashed");
+                Some(record(Kind::Insert, slot))
+            })
+        }));
+        assert!(taken.is_err());
+        assert!([2, 3, 4].iter().all(|&slot| notes.is_logged(slot)));
+        assert_eq!(self::taken(&mut notes, &[2, 3, 4]), "i2 u3 i4");
     }
 
     #[test]

@@ -85,8 +85,15 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     /// The time for a write with these options: exact where entries expire, and otherwise as of the
     /// last maintenance, unless nothing has happened since.
     #[inline]
-    pub(crate) fn now_ms(&self, state: &State<K, V, Keys<S>>, options: &InsertOptions) -> u64 {
-        if state.is_timed() || options.is_timed() || state.notes.is_empty() {
+    pub(crate) fn now_ms(
+        &self,
+        state: &State<K, V, Keys<S>>,
+        options: Option<&InsertOptions>,
+    ) -> u64 {
+        if state.is_timed()
+            || options.is_some_and(InsertOptions::is_timed)
+            || state.notes.is_empty()
+        {
             return self.clock.now_ms();
         }
         state.now_ms()
@@ -109,7 +116,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     {
         let mut state = self.state.lock();
         let now_ms = if state.is_timed() { self.clock.now_ms() } else { 0 };
-        let Some(slot) = state.find(hash, key, now_ms) else {
+        let Some(value) = state.request(hash, key, now_ms) else {
             state.miss(hash);
             // An entry that has expired is still in its place, if that is why; it is reaped then.
             if state.is_due() || state.is_timed() {
@@ -117,7 +124,6 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
             }
             return None;
         };
-        let value = state.hit(slot, hash, now_ms)?;
         let result = Some(read(value));
         if state.is_due() {
             *due = Due::Yes;

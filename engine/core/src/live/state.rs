@@ -21,7 +21,7 @@ use crate::live::left::Left;
 use crate::live::notes::{Batch, Notes};
 use crate::live::ticks::TickTimes;
 use crate::options::{Cause, Snapshot, Version};
-use crate::residents::{KeyHash, Residents, TICKS};
+use crate::residents::{Access, Found, KeyHash, Now, Residents, TICKS};
 use crate::seat::Wants;
 use crate::stats::ShardCounts;
 
@@ -103,6 +103,8 @@ pub(crate) struct State<K, V, H> {
     /// Records noted in this tick by maintenances that did not end it.
     noted: usize,
     now_ms: u64,
+    /// The time at which the shard was made: births are kept relative to it.
+    start_ms: u64,
 }
 
 impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
@@ -121,6 +123,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
             ticks: TickTimes::new(setup.now_ms),
             noted: 0,
             now_ms: setup.now_ms,
+            start_ms: setup.now_ms,
         }
     }
 
@@ -183,26 +186,56 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         self.expiry.as_ref().is_some_and(|expiry| expiry.is_expired(slot, now_ms))
     }
 
+    /// Counts a request for `key` that finds it, notes it, and lends the value. None where it is not
+    /// resident or has expired by `now_ms`: nothing is counted then.
+    #[inline(always)]
+    pub(crate) fn request<Q>(&mut self, hash: u64, key: &Q, now_ms: u64) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        self.hit_found(hash, now_ms, |residents| residents.look_up(hash, key))
+    }
+
     /// Counts a request that found `slot`, notes it, and lends the value.
-    #[inline]
     pub(crate) fn hit(&mut self, slot: u32, hash: u64, now_ms: u64) -> Option<&V> {
-        self.counts.hits += 1;
+        self.hit_found(hash, now_ms, |residents| residents.at(slot))
+    }
+
+    #[inline(always)]
+    fn hit_found(
+        &mut self,
+        hash: u64,
+        now_ms: u64,
+        find: impl FnOnce(&Residents<K, V, H>) -> Option<Found<'_, K, V>>,
+    ) -> Option<&V> {
+        let found = find(&self.residents)?;
+        let slot = found.slot;
         if let Some(expiry) = &mut self.expiry {
+            if expiry.is_expired(slot, now_ms) {
+                return None;
+            }
             expiry.touch(slot, now_ms);
         }
+        self.counts.hits += 1;
         let tick = self.ticks.now();
-        if !(self.seating.noting && self.seating.wants.hits) {
-            return self.residents.touch(slot, tick).1;
+        if !(self.seating.noting & self.seating.wants.hits) {
+            let _: Access = found.touch(tick);
+            return Some(found.value);
         }
         if self.notes.is_full() {
             self.counts.hits_dropped += 1;
-            return self.residents.touch_unnoted(slot, tick);
+            found.touch_unnoted(tick);
+            return Some(found.value);
         }
-        let record = self.record(Kind::Hit, slot, hash);
-        let (access, value) = self.residents.touch(slot, tick);
+        let access = found.touch(tick);
         self.counts.hits_coalesced += u64::from(access.coalesced);
-        self.notes.hit(Record { count: 1 + access.untold, ..record }, access.coalesced);
-        value
+        let origin = origin_of(self.origins.as_deref(), slot);
+        let weight = self.residents.weight_of(slot);
+        let record = origin.record(Kind::Hit, hash, weight, self.now_ms);
+        let record = Record { slot, count: 1 + access.untold, ..record };
+        self.notes.hit(record, access.coalesced);
+        Some(found.value)
     }
 
     /// Counts a request that found nothing, and notes it where a policy wants to know.
@@ -271,6 +304,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         spared: Option<u32>,
         left: &mut Left<K, V>,
     ) {
+        let evicted_before = self.counts.evicted_natively;
         while self.residents.weight() > weight_max {
             let tick = self.ticks.now();
             let Self { residents, fallback, .. } = self;
@@ -279,17 +313,21 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
             self.counts.evicted_natively += 1;
             self.depart(victim, Cause::Evicted, left);
         }
+        self.counts.held((self.counts.evicted_natively - evicted_before) as usize);
     }
 
-    /// As [`evict_natively`](Self::evict_natively), at most a slice of entries.
-    pub(crate) fn evict_slice(&mut self, weight_max: u64, left: &mut Left<K, V>) {
-        for _ in 0..SLICE_RECORDS {
+    /// As [`evict_natively`](Self::evict_natively), at most a slice of entries. True where that was
+    /// enough.
+    pub(crate) fn evict_slice(&mut self, weight_max: u64, left: &mut Left<K, V>) -> bool {
+        for evicted in 0..SLICE_RECORDS {
             let weight = self.residents.weight();
-            if weight <= weight_max {
-                break;
+            if weight <= weight_max || self.residents.len() == 0 {
+                return true;
             }
             self.evict_natively(weight - 1, None, left);
+            self.counts.held(evicted + 1);
         }
+        self.residents.weight() <= weight_max
     }
 
     /// Takes out entries that have expired, as long as `work` lasts. True where there may be more.
@@ -350,10 +388,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
     pub(crate) fn introduce(&self, slot: u32) -> Option<(Record, Record)> {
         let hash = self.residents.hash_at(slot)?;
         let word = self.residents.word(slot);
-        let adopt = Record {
-            time_ms: u64::from(self.residents.born(slot)) * BORN_MS,
-            ..self.record(Kind::Adopt, slot, hash)
-        };
+        let adopt = Record { time_ms: self.born_ms(slot), ..self.record(Kind::Adopt, slot, hash) };
         let hit = Record {
             time_ms: self.ticks.time_ms(word.age(self.ticks.now())).max(adopt.time_ms),
             count: word.hits().max(1),
@@ -375,7 +410,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
     {
         let (_, value) = self.residents.entry(slot)?;
         let origin = origin_of(self.origins.as_deref(), slot);
-        let born_ms = u64::from(self.residents.born(slot)) * BORN_MS;
+        let born_ms = self.born_ms(slot);
         let end_ms = self.expiry.as_ref().and_then(|expiry| expiry.deadline_ms(slot));
         Some(Snapshot {
             value: value.clone(),
@@ -387,6 +422,17 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
             cost_us: origin.cost_us,
             class: origin.class,
         })
+    }
+
+    /// When the entry in `slot` came in, to a tenth of a second.
+    fn born_ms(&self, slot: u32) -> u64 {
+        self.start_ms + u64::from(self.residents.born(slot)) * BORN_MS
+    }
+
+    /// The tick and the birth of an entry that comes in now.
+    fn now(&self) -> Now {
+        let born = (self.now_ms - self.start_ms) / BORN_MS;
+        Now { tick: self.ticks.now(), born: u32::try_from(born).unwrap_or(u32::MAX) }
     }
 
     pub(crate) fn version(&self, slot: u32) -> Version {

@@ -9,19 +9,26 @@ use ostler_abi::{Kind, Record};
 
 use crate::expiry::{Expiry, Lifetime};
 use crate::live::left::Left;
-use crate::live::state::{BORN_MS, Budget, Origin, REAP_WORK_INSERT, State, millis};
+use crate::live::state::{
+    Budget, Origin, REAP_WORK_INSERT, SLICE_RECORDS, State, millis, origin_of,
+};
 use crate::options::{Cause, InsertOptions, Stored, Ttl};
-use crate::residents::{KeyHash, Named, Now};
+use crate::residents::{KeyHash, Named};
 
-/// An entry that wants in, with all that is known about it.
+/// Ticks in as many writes as there are entries, where the engine evicts by itself.
+const TICKS_A_TURN: usize = 1024;
+
+/// An entry that wants in, with all that is known about it. It is large, so it is lent on its way, and
+/// only the entry itself moves, once: into its place or to those that left.
 #[derive(Debug)]
 pub(crate) struct Newcomer<K, V> {
-    pub(crate) key: K,
-    pub(crate) value: V,
+    /// None once it has moved.
+    pub(crate) entry: Option<(K, V)>,
     pub(crate) hash: u64,
     /// At least 1.
     pub(crate) weight: u32,
-    pub(crate) options: InsertOptions,
+    /// None for the defaults.
+    pub(crate) options: Option<InsertOptions>,
 }
 
 /// Whether a policy kept a newcomer that it was asked about.
@@ -32,11 +39,23 @@ pub(crate) enum Wanted {
 }
 
 /// What came of an attempt to put an entry in.
-pub(crate) enum Put<K, V> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Put {
     /// It is through.
     Done(Stored),
-    /// There is no room within the limit: the policy has to be asked first.
-    NoRoom(Newcomer<K, V>),
+    /// There is no room within the limit: the policy has to be asked first. The newcomer is as it was.
+    NoRoom,
+    /// Some room was made, and there is more to do: to be tried again after unlocking.
+    Again,
+}
+
+impl<K, V> Newcomer<K, V> {
+    /// The key, as long as the entry has not moved.
+    #[inline]
+    pub(crate) fn key(&self) -> &K {
+        let entry = self.entry.as_ref();
+        &entry.expect("invariant: a newcomer is asked for its key before it is stored").0
+    }
 }
 
 impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
@@ -44,42 +63,61 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
     /// where no policy is in charge.
     pub(crate) fn put(
         &mut self,
-        newcomer: Newcomer<K, V>,
+        newcomer: &mut Newcomer<K, V>,
         now_ms: u64,
         left: &mut Left<K, V>,
-    ) -> Put<K, V> {
+    ) -> Put {
         self.now_ms = self.now_ms.max(now_ms);
         if self.expiry.is_some() {
             self.reap(now_ms, REAP_WORK_INSERT, left);
         }
-        let resident = self.find_live(newcomer.hash, &newcomer.key, now_ms, left);
-        if self.is_hopeless(&newcomer) {
+        let resident = self.find_live(newcomer.hash, newcomer.key(), now_ms, left);
+        if self.is_hopeless(newcomer) {
             return Put::Done(self.refuse(newcomer, resident, left));
         }
         let freed = resident.map_or(0, |slot| self.residents.weight_of(slot));
-        let weight = self.residents.weight() - u64::from(freed) + u64::from(newcomer.weight);
-        if !self.seating.taken {
-            self.ticks.advance(self.now_ms);
-            let room = self.room_for(newcomer.weight.saturating_sub(freed));
-            self.evict_natively(room, resident, left);
-        } else if weight > self.budget.limit() && newcomer.weight > freed {
-            return Put::NoRoom(newcomer);
+        if newcomer.weight > freed || !self.seating.taken {
+            let grown = newcomer.weight.saturating_sub(freed);
+            if !self.seating.taken {
+                self.tick_natively();
+                let room = self.room_for(grown);
+                if self.residents.weight() > room.saturating_add(SLICE_RECORDS as u64) {
+                    // May be thousands of entries: a slice, and the caller lets others go on.
+                    if !self.evict_slice(room, left) {
+                        return Put::Again;
+                    }
+                    return self.put(newcomer, now_ms, left);
+                }
+                self.evict_natively(room, resident, left);
+            } else if self.residents.weight() + u64::from(grown) > self.budget.limit() {
+                return Put::NoRoom;
+            }
         }
         Put::Done(match resident {
-            Some(slot) => self.overwrite(slot, newcomer, now_ms, left),
+            Some(slot) => self.overwrite((slot, freed), newcomer, now_ms, left),
             None => self.admit(newcomer, now_ms),
         })
+    }
+
+    /// Without a policy there are no maintenances to end ticks: writes do, so rarely that ages do not
+    /// wrap before an entry has been passed over for thousands of turns of the cache.
+    fn tick_natively(&mut self) {
+        self.noted += 1;
+        if self.noted > self.residents.len() / TICKS_A_TURN {
+            self.noted = 0;
+            self.ticks.advance(self.now_ms);
+        }
     }
 
     /// Puts an entry in by the engine's own eviction: the policy cannot be asked now.
     pub(crate) fn put_natively(
         &mut self,
-        newcomer: Newcomer<K, V>,
+        newcomer: &mut Newcomer<K, V>,
         now_ms: u64,
         left: &mut Left<K, V>,
     ) -> Stored {
-        if !self.is_hopeless(&newcomer) {
-            let resident = self.find(newcomer.hash, &newcomer.key, now_ms);
+        if !self.is_hopeless(newcomer) {
+            let resident = self.find(newcomer.hash, newcomer.key(), now_ms);
             let freed = resident.map_or(0, |slot| self.residents.weight_of(slot));
             let room = self.room_for(newcomer.weight.saturating_sub(freed));
             self.evict_natively(room, resident, left);
@@ -88,19 +126,22 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
             Put::Done(stored) => stored,
             // Cannot be: what was in the way is gone, and the lock was held. If it were, the newcomer
             // is the one that goes.
-            Put::NoRoom(newcomer) => self.refuse(newcomer, None, left),
+            Put::NoRoom | Put::Again => self.refuse(newcomer, None, left),
         }
     }
 
     /// True where `newcomer` will not be stored, however much room there is: nobody is to go for it.
+    #[inline]
     fn is_hopeless(&self, newcomer: &Newcomer<K, V>) -> bool {
-        let unborn = newcomer.options.ttl == Ttl::After(Duration::ZERO);
+        let options = newcomer.options.as_ref();
+        let unborn = options.is_some_and(|options| options.ttl == Ttl::After(Duration::ZERO));
         unborn || u64::from(newcomer.weight) > self.budget.capacity
     }
 
+    #[cold]
     fn refuse(
         &mut self,
-        newcomer: Newcomer<K, V>,
+        newcomer: &mut Newcomer<K, V>,
         resident: Option<u32>,
         left: &mut Left<K, V>,
     ) -> Stored {
@@ -109,41 +150,45 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
             self.depart(slot, Cause::Replaced, left);
         }
         self.counts.left(Cause::Rejected);
-        left.push((newcomer.key, newcomer.value, Cause::Rejected));
+        if let Some((key, value)) = newcomer.entry.take() {
+            left.push((key, value, Cause::Rejected));
+        }
         Stored::Rejected
     }
 
-    fn admit(&mut self, newcomer: Newcomer<K, V>, now_ms: u64) -> Stored {
-        let Newcomer { key, value, hash, weight, options } = newcomer;
-        let now = Now { tick: self.ticks.now(), born: (self.now_ms / BORN_MS) as u32 };
-        let slot = self.residents.insert(hash, (key, value), weight, now);
+    fn admit(&mut self, newcomer: &mut Newcomer<K, V>, now_ms: u64) -> Stored {
+        let now = self.now();
+        let slot = self.residents.insert(newcomer.hash, &mut newcomer.entry, newcomer.weight, now);
         self.counts.inserted += 1;
-        self.settle(slot, &options, now_ms);
-        self.note_write(Kind::Insert, slot, hash);
+        self.settle(slot, newcomer.options.as_ref(), now_ms);
+        self.note_write(Kind::Insert, slot, newcomer.hash);
         Stored::New
     }
 
+    /// `resident` is the slot of the key, and what its entry weighs.
+    #[inline]
     fn overwrite(
         &mut self,
-        slot: u32,
-        newcomer: Newcomer<K, V>,
+        (slot, freed): (u32, u32),
+        newcomer: &mut Newcomer<K, V>,
         now_ms: u64,
         left: &mut Left<K, V>,
     ) -> Stored {
-        let Newcomer { key, value, hash, weight, options } = newcomer;
-        let options = self.keeping(slot, options, now_ms);
-        let same_weight = self.residents.weight_of(slot) == weight;
+        if let Some(options) = &mut newcomer.options {
+            self.keep(slot, options, now_ms);
+        }
         let tick = self.ticks.now();
-        let replaced = self.residents.replace(slot, value, weight, tick);
-        let coalesced = replaced.as_ref().is_some_and(|(_, access)| access.coalesced);
-        if let Some((old, _)) = replaced {
+        let Some(entry) = newcomer.entry.take() else { return Stored::Rejected };
+        let (weight, weights) = (newcomer.weight, (freed, newcomer.weight));
+        let (old, access) = self.residents.replace(slot, entry, weights, tick);
+        if let Some((key, old)) = old {
             left.push((key, old, Cause::Replaced));
         }
         self.counts.inserted += 1;
         self.counts.left(Cause::Replaced);
-        self.settle(slot, &options, now_ms);
-        if !(same_weight && coalesced) {
-            self.note_write(Kind::Update, slot, hash);
+        self.settle(slot, newcomer.options.as_ref(), now_ms);
+        if !(freed == weight && access.coalesced) {
+            self.note_write(Kind::Update, slot, newcomer.hash);
         }
         Stored::Replaced
     }
@@ -156,7 +201,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         self.ticks.advance(self.now_ms);
         let slot = self.residents.reserve();
         self.notes.introduced(slot);
-        let InsertOptions { cost_us, class, .. } = newcomer.options;
+        let InsertOptions { cost_us, class, .. } = newcomer.options.unwrap_or_default();
         let record = Origin { cost_us, class }.record(
             Kind::Insert,
             newcomer.hash,
@@ -169,15 +214,15 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
     /// Puts `newcomer` into the slot that was reserved for it. The policy has heard of it.
     pub(crate) fn admit_reserved(
         &mut self,
-        newcomer: Newcomer<K, V>,
+        newcomer: &mut Newcomer<K, V>,
         slot: u32,
         now_ms: u64,
     ) -> Stored {
-        let Newcomer { key, value, hash, weight, options } = newcomer;
-        let now = Now { tick: self.ticks.now(), born: (self.now_ms / BORN_MS) as u32 };
-        self.residents.insert_at(slot, (hash, weight), (key, value), now);
+        let Newcomer { entry, hash, weight, options } = newcomer;
+        let now = self.now();
+        self.residents.insert_at(slot, (*hash, *weight), entry, now);
         self.counts.inserted += 1;
-        self.settle(slot, &options, now_ms);
+        self.settle(slot, options.as_ref(), now_ms);
         Stored::New
     }
 
@@ -200,31 +245,35 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
     }
 
     /// Counts `newcomer` in and out: the policy did not want it.
-    pub(crate) fn reject(&mut self, newcomer: Newcomer<K, V>, left: &mut Left<K, V>) -> Stored {
+    pub(crate) fn reject(
+        &mut self,
+        newcomer: &mut Newcomer<K, V>,
+        left: &mut Left<K, V>,
+    ) -> Stored {
         self.refuse(newcomer, None, left)
     }
 
-    /// `options` with what they keep of the entry in `slot` put in: its end and its time to idle.
-    #[inline]
-    pub(crate) fn keeping(&self, slot: u32, options: InsertOptions, now_ms: u64) -> InsertOptions {
+    /// Puts what `options` keep of the entry in `slot` into them: its end, its time to idle, and its
+    /// cost and class where they name none.
+    pub(crate) fn keep(&self, slot: u32, options: &mut InsertOptions, now_ms: u64) {
         if options.ttl != Ttl::Keep {
-            return options;
+            return;
         }
         let expiry = self.expiry.as_ref();
         let to_live_ms = expiry.and_then(|expiry| expiry.live_end_ms(slot)?.checked_sub(now_ms));
         let to_idle_ms = expiry.and_then(|expiry| expiry.to_idle_ms(slot));
-        InsertOptions {
-            ttl: to_live_ms.map_or(Ttl::Never, |ms| Ttl::After(Duration::from_millis(ms))),
-            tti: options.tti.or(to_idle_ms.map(Duration::from_millis)),
-            ..options
-        }
+        options.ttl = to_live_ms.map_or(Ttl::Never, |ms| Ttl::After(Duration::from_millis(ms)));
+        options.tti = options.tti.or(to_idle_ms.map(Duration::from_millis));
+        let Origin { cost_us, class } = origin_of(self.origins.as_deref(), slot);
+        options.cost_us = if options.cost_us == 0 { cost_us } else { options.cost_us };
+        options.class = if options.class == 0 { class } else { options.class };
     }
 
     /// Side tables follow what was written into `slot`. Nothing is kept of an entry before.
     #[inline]
-    fn settle(&mut self, slot: u32, options: &InsertOptions, now_ms: u64) {
-        if !(self.is_bare() && options.is_plain()) {
-            self.settle_tables(slot, options, now_ms);
+    fn settle(&mut self, slot: u32, options: Option<&InsertOptions>, now_ms: u64) {
+        if !(self.is_bare() && options.is_none_or(InsertOptions::is_plain)) {
+            self.settle_tables(slot, &options.copied().unwrap_or_default(), now_ms);
         }
     }
 
