@@ -25,7 +25,7 @@ mod seat;
 mod shard;
 mod slots;
 mod source;
-#[cfg(not(ostler_loom))]
+#[cfg(any(not(ostler_loom), test))]
 mod spin;
 mod stats;
 mod sync;

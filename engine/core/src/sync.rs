@@ -1,7 +1,9 @@
 //! The concurrency primitives of this crate, in one place, so that loom can stand in for them.
 //!
-//! Everything that threads share in here goes through these names, never through `std::sync` or
-//! `parking_lot` directly. Build with `--cfg ostler_loom` to have the model checker's versions.
+//! What the threads of a shard share goes through these names, never through `std::sync` or
+//! `parking_lot` directly. Build with `--cfg ostler_loom` to have the model checker's versions. Two
+//! stand outside: the loads under way (`flight`), and the spin lock (`spin`), which the model checker's
+//! own lock stands in for.
 
 #[cfg(not(ostler_loom))]
 pub(crate) use std::sync::atomic::AtomicU64;
