@@ -8,5 +8,6 @@ mod live;
 mod policies;
 mod regressions;
 mod replay;
+mod serve;
 mod tidy;
 mod twins;

@@ -13,6 +13,7 @@ mod mock;
 mod model;
 mod policy;
 mod runner;
+mod serve;
 mod shard;
 mod workloads;
 
@@ -28,5 +29,6 @@ pub use ostler::{BUILTINS, Builtin};
 pub use ostler_abi::Setup;
 pub use policy::{Tested, runtime};
 pub use runner::{cases, check};
+pub use serve::{Answered, Served, connect, read_to_end};
 pub use shard::{HITS, Keys, NO_HITS, TestShard};
 pub use workloads::{TestWorkload, WORKLOADS};

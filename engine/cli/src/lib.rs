@@ -6,6 +6,7 @@
 
 mod policy;
 mod replay;
+mod serve;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -29,8 +30,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(Box<serve::Args>),
     Replay(replay::Args),
-    /// Write, build and check eviction policies.
+    /// Write, build and check eviction policies; upload them to a server and put them in charge.
     #[command(subcommand)]
     Policy(policy::Command),
 }
@@ -49,6 +51,7 @@ pub fn run(
         Err(usage) => return print_usage(&usage, out, err),
     };
     let outcome = match cli.command {
+        Command::Serve(args) => serve::run(*args, out),
         Command::Replay(args) => replay::run(args, out),
         Command::Policy(command) => policy::run(command, out),
     };

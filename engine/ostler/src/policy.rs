@@ -144,8 +144,12 @@ impl Policy {
     }
 
     /// A module that was admitted; errors call it `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Params`] where the parameters do not fit its manifest.
     #[cfg(feature = "wasm")]
-    pub(crate) fn from_module(
+    pub fn from_module(
         module: PolicyModule,
         params: &Map<String, Value>,
         name: String,

@@ -50,6 +50,7 @@ pub struct Client {
     mailbox: Mutex<Vec<u8>>,
     mailbox_max: usize,
     closing: AtomicBool,
+    overrun: AtomicBool,
     wake: Notify,
 }
 
@@ -70,16 +71,24 @@ pub struct Profile {
     pub active_unix_ms: u64,
     /// The protocol.
     pub protocol: Protocol,
-    /// Channels and patterns subscribed to.
+    /// Channels subscribed to.
     pub channels: usize,
     /// Patterns subscribed to.
     pub patterns: usize,
+    /// Shard channels subscribed to.
+    pub shard_channels: usize,
     /// Commands queued, none outside `MULTI`.
     pub queued: Option<usize>,
+    /// Memory of the queued commands, bytes.
+    pub queued_bytes: usize,
     /// Keys under `WATCH`.
     pub watched: usize,
     /// Tracking is on.
     pub tracking: bool,
+    /// It tracks by prefixes.
+    pub broadcasts: bool,
+    /// Where its invalidations go: a client, 0 for itself; none without tracking.
+    pub redirect: Option<ClientId>,
     /// The user that it authenticated as.
     pub user: &'static str,
     /// `CLIENT NO-EVICT` is on.
@@ -92,6 +101,7 @@ impl Client {
         let mut mailbox = self.mailbox.lock();
         if mailbox.len() + message.len() > self.mailbox_max {
             drop(mailbox);
+            self.overrun.store(true, Ordering::Relaxed);
             self.close();
             return;
         }
@@ -108,6 +118,12 @@ impl Client {
         }
     }
 
+    /// Bytes posted that its connection has not yet taken.
+    #[must_use]
+    pub fn unread_bytes(&self) -> usize {
+        self.mailbox.lock().len()
+    }
+
     /// Asks its connection to end.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -118,6 +134,12 @@ impl Client {
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// True where it is to end because its mailbox was full.
+    #[must_use]
+    pub fn is_overrun(&self) -> bool {
+        self.overrun.load(Ordering::Relaxed)
     }
 
     /// Ready when something was posted, or the client is to end.
@@ -159,6 +181,7 @@ impl Clients {
             mailbox: Mutex::default(),
             mailbox_max: self.mailbox_max,
             closing: AtomicBool::new(false),
+            overrun: AtomicBool::new(false),
             wake: Notify::new(),
         });
         self.by_id.insert(id, Arc::clone(&client));

@@ -3,10 +3,13 @@
 //! A command is a row: name, arity, flags, keys, and the function that answers. It runs to its end
 //! without waiting. It must not know sockets.
 
+pub mod calls;
 pub mod connection;
+mod dispatch;
 pub mod expiry;
 pub mod keys;
 pub mod numbers;
+pub(crate) mod parse;
 pub mod publishing;
 pub mod scan;
 pub mod server;
@@ -15,6 +18,9 @@ pub mod strings;
 pub mod tracking;
 pub mod transactions;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
@@ -22,6 +28,7 @@ use crate::keyspace::{Key, Keyspace};
 use crate::resp::reply::Reply;
 use crate::service::Service;
 
+pub use self::dispatch::{execute, is_alone, settle};
 pub use self::session::Session;
 
 /// A command that clients can send.
@@ -42,6 +49,35 @@ pub struct Command {
     pub summary: &'static str,
     /// Answers.
     pub run: fn(&mut Call<'_, '_>) -> Flow,
+}
+
+impl Command {
+    /// A command that is yet to be told about.
+    const fn new(
+        name: &'static str,
+        arity: i32,
+        flags: &'static [Flag],
+        keys: (i32, i32, i32),
+        run: fn(&mut Call<'_, '_>) -> Flow,
+    ) -> Self {
+        Self { name, arity, flags, keys, group: "", since: "", summary: "", run }
+    }
+
+    /// It, with what `COMMAND DOCS` tells.
+    const fn about(self, group: &'static str, since: &'static str, summary: &'static str) -> Self {
+        Self { group, since, summary, ..self }
+    }
+}
+
+impl Command {
+    /// Where its keys are among `count` words.
+    pub(crate) fn key_positions(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
+        let (first, last, step) = self.keys;
+        let last = if last < 0 { count as i64 + i64::from(last) } else { i64::from(last) };
+        let last = last.min(count as i64 - 1);
+        let first = if first <= 0 { i64::MAX } else { i64::from(first) };
+        (first..last.saturating_add(1)).step_by(step.max(1) as usize).map(|at| at as usize)
+    }
 }
 
 /// What a command is like, in Redis's words where it has one.
@@ -67,6 +103,68 @@ pub enum Flag {
     Subscribed,
     /// Runs at once within `MULTI`, instead of being queued.
     Unqueued,
+    /// Has subcommands, which are rows of their own, named `command|subcommand`.
+    Container,
+}
+
+impl Flag {
+    /// Its bit in a row's mask.
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
+/// A command in its place: what the look-up finds.
+pub(crate) struct Row {
+    /// The command.
+    pub(crate) command: &'static Command,
+    /// Its flags as bits.
+    mask: u16,
+    /// Its number among all rows.
+    pub(crate) index: usize,
+}
+
+impl Row {
+    /// True where the command has `flag`.
+    #[inline]
+    pub(crate) fn has(&self, flag: Flag) -> bool {
+        self.mask & flag.bit() != 0
+    }
+
+    /// True where the command may need room for more bytes.
+    pub(crate) fn stores(&self) -> bool {
+        const FREES: &[&str] = &[
+            "del",
+            "unlink",
+            "getdel",
+            "getex",
+            "expire",
+            "pexpire",
+            "expireat",
+            "pexpireat",
+            "persist",
+            "flushdb",
+            "flushall",
+            "function|flush",
+            "move",
+            "rename",
+            "renamenx",
+        ];
+        self.has(Flag::Write) && !FREES.contains(&self.command.name)
+    }
+
+    /// True where the command has any of the flags of `mask`.
+    #[inline]
+    pub(crate) fn has_any(&self, mask: u16) -> bool {
+        self.mask & mask != 0
+    }
+
+    /// True where the command takes `count` words.
+    #[inline]
+    pub(crate) fn admits(&self, count: usize) -> bool {
+        let arity = self.command.arity;
+        if arity >= 0 { count == arity as usize } else { count >= arity.unsigned_abs() as usize }
+    }
 }
 
 /// What becomes of the conversation.
@@ -105,11 +203,7 @@ impl<'a> Call<'a, '_> {
 
     /// `name` as the cache looks it up, without an allocation for it.
     pub fn lookup(&mut self, name: &[u8]) -> &[u8] {
-        let scratch = &mut self.session.scratch;
-        scratch.clear();
-        scratch.push(self.session.database);
-        scratch.extend_from_slice(name);
-        scratch
+        self.session.lookup(name)
     }
 
     /// Replies with an error. For a one-line `return call.error(…)`.
@@ -119,23 +213,46 @@ impl<'a> Call<'a, '_> {
     }
 }
 
-/// All commands, by name.
+/// All commands and subcommands, in the order of their groups.
+pub(crate) fn rows() -> &'static [Row] {
+    static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
+        let groups = [
+            connection::COMMANDS,
+            expiry::COMMANDS,
+            keys::COMMANDS,
+            numbers::COMMANDS,
+            publishing::COMMANDS,
+            scan::COMMANDS,
+            server::COMMANDS,
+            strings::COMMANDS,
+            tracking::COMMANDS,
+            transactions::COMMANDS,
+        ];
+        let numbered = groups.into_iter().flatten().enumerate();
+        numbered
+            .map(|(index, command)| {
+                let mask = command.flags.iter().fold(0, |mask, flag| mask | flag.bit());
+                Row { command, mask, index }
+            })
+            .collect()
+    });
+    &ROWS
+}
+
+type ByName<T> = HashMap<&'static [u8], T, foldhash::fast::FixedState>;
+
+/// All commands, by name; subcommands as `command|subcommand`.
 pub fn table() -> &'static HashMap<&'static [u8], &'static Command, foldhash::fast::FixedState> {
-    static TABLE: LazyLock<HashMap<&[u8], &Command, foldhash::fast::FixedState>> =
-        LazyLock::new(|| {
-            let groups = [
-                connection::COMMANDS,
-                expiry::COMMANDS,
-                keys::COMMANDS,
-                numbers::COMMANDS,
-                publishing::COMMANDS,
-                scan::COMMANDS,
-                server::COMMANDS,
-                strings::COMMANDS,
-                tracking::COMMANDS,
-                transactions::COMMANDS,
-            ];
-            groups.into_iter().flatten().map(|command| (command.name.as_bytes(), command)).collect()
-        });
+    static TABLE: LazyLock<ByName<&Command>> = LazyLock::new(|| {
+        rows().iter().map(|row| (row.command.name.as_bytes(), row.command)).collect()
+    });
     &TABLE
+}
+
+/// The row of `name`, lower case.
+#[inline]
+pub(crate) fn row(name: &[u8]) -> Option<&'static Row> {
+    static BY_NAME: LazyLock<ByName<&Row>> =
+        LazyLock::new(|| rows().iter().map(|row| (row.command.name.as_bytes(), row)).collect());
+    BY_NAME.get(name).copied()
 }

@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use hipstr::HipByt;
@@ -26,7 +26,7 @@ pub const KEY_LEN_MAX: usize = 1 << 20;
 /// What an entry takes beside the bytes of its key and value.
 pub const ENTRY_OVERHEAD_BYTES: u32 = 104;
 /// Stripes of a counter that several threads move.
-const STRIPES: usize = 8;
+pub(crate) const STRIPES: usize = 8;
 
 /// The number of a database, below [`DATABASES`].
 pub type DatabaseIndex = u8;
@@ -132,6 +132,8 @@ pub struct Keyspace {
     sizes: Arc<Sizes>,
     tracking: Arc<Tracking>,
     shards: u64,
+    /// Kept beside the cache, which would lock its shards to tell: writes ask under such a lock.
+    weight_max: AtomicU64,
 }
 
 /// What a keyspace is made with.
@@ -183,7 +185,8 @@ impl Keyspace {
         }
         let cache = builder.build()?;
         let shards = cache.stats().shards;
-        Ok(Self { name: setup.name, cache, clock, sizes, tracking, shards })
+        let weight_max = AtomicU64::new(weight_max_of(setup.capacity_bytes, shards));
+        Ok(Self { name: setup.name, cache, clock, sizes, tracking, shards, weight_max })
     }
 
     /// Its name.
@@ -213,7 +216,13 @@ impl Keyspace {
     /// The heaviest entry that can be stored.
     #[must_use]
     pub fn weight_max(&self) -> u64 {
-        (self.cache.capacity() / self.shards).min(u64::from(u32::MAX))
+        self.weight_max.load(Relaxed)
+    }
+
+    /// Changes what it may hold, bytes. Evicts what is too much, in bounded turns.
+    pub fn resize(&self, capacity_bytes: u64) {
+        self.weight_max.store(weight_max_of(capacity_bytes, self.shards), Relaxed);
+        self.cache.resize(capacity_bytes);
     }
 
     /// Lets `read` see the value of `key`; a request. `read` runs under a lock: copy little in there,
@@ -252,9 +261,14 @@ impl Keyspace {
             self.remove(&key, writer);
             return Ok(Stored::Rejected);
         };
-        self.tracking.touched(&key, writer);
         self.sizes.add(key.database(), 1);
-        Ok(self.cache.insert_with(key, value, InsertOptions::new().end(ttl)))
+        // Told after the write: who reads the old value meanwhile is remembered before, and hears.
+        let told = self.tracking.is_on().then(|| key.clone());
+        let stored = self.cache.insert_with(key, value, InsertOptions::new().end(ttl));
+        if let Some(key) = told {
+            self.tracking.touched(&key, writer);
+        }
+        Ok(stored)
     }
 
     /// Removes `key`. True where it was there.
@@ -309,6 +323,12 @@ impl Keyspace {
         self.tracking.flushed();
     }
 
+    /// Removes all entries of all databases, a slice at a time. Cost: O(entries).
+    pub fn clear_all(&self) {
+        self.cache.clear();
+        self.tracking.flushed();
+    }
+
     fn weigh(&self, key_len: usize, value_len: usize) -> Result<u32, WriteError> {
         let weight = key_len as u64 + value_len as u64 + u64::from(ENTRY_OVERHEAD_BYTES);
         let weight_max = self.weight_max();
@@ -329,6 +349,11 @@ impl Keyspace {
             }
         }
     }
+}
+
+/// The heaviest entry that can be stored where the capacity is dealt to so many shards.
+fn weight_max_of(capacity_bytes: u64, shards: u64) -> u64 {
+    (capacity_bytes / shards.max(1)).min(u64::from(u32::MAX))
 }
 
 /// What an entry of these lengths weighs, bytes.
@@ -436,7 +461,7 @@ impl Sizes {
 
 /// The stripe of this thread.
 #[inline]
-fn stripe() -> usize {
+pub(crate) fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static MINE: Cell<usize> = Cell::new(NEXT.fetch_add(1, Relaxed) % STRIPES);

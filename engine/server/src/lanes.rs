@@ -38,6 +38,11 @@ impl Lanes {
         Shared { _lane: self.lanes[lane % self.lanes.len()].0.lock() }
     }
 
+    /// Takes the last lane, which is the API's. Else as [`shared`](Self::shared).
+    pub fn of_api(&self) -> Shared<'_> {
+        self.shared(self.lanes.len() - 1)
+    }
+
     /// Takes all lanes. The caller must hold none.
     pub fn alone(&self) -> Alone<'_> {
         Alone { _lanes: self.lanes.iter().map(|lane| lane.0.lock()).collect() }

@@ -1,41 +1,567 @@
-//! The policies of a server: built in and uploaded.
+//! The policies of a server, built in and uploaded, and which of them is in charge of which cache.
+//!
+//! It owns the way of an upload (judged and compiled on one thread behind a bounded queue, then kept
+//! in the data directory) and remembers over restarts who is in charge. What it says of itself
+//! changes only once it is kept: where the disk is full, nothing has happened. It must not know HTTP.
+//!
+//! Locks, in this order: `changing`, `store`, `state`, `compiled`.
+
+mod errors;
+mod load;
+mod queue;
+mod registry;
+mod store;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use ostler_core::InstanceSource;
+use bytes::Bytes;
+use ostler::{Host, Policy, PolicySource, PolicySpec};
+use ostler_core::{Handover, InstanceSource};
+use ostler_wasm::{ModuleId, PolicyModule, Verdict};
+use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use crate::keyspace::Keyspace;
 use crate::settings::Limits;
+pub use errors::{ActivateError, DeleteError, PolicyError, UploadError};
+use load::{builtins, load};
+use queue::Queue;
+pub use registry::{Charge, Parameter, PolicyVersion};
+use registry::{Registry, Seat, VERSIONS_MAX, check_name};
+use store::Store;
+pub use store::{StoreError, StoreOpenError};
+
+/// Modules that stay compiled after their upload or use, for the next one who wants them.
+const COMPILED_MAX: usize = 16;
 
 /// All policies that a server can put in charge.
-pub struct Policies {}
+pub struct Policies {
+    shared: Arc<Shared>,
+    queue: Queue,
+    module_bytes_max: usize,
+    queue_len_max: usize,
+}
 
-/// Why a policy cannot be had.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PolicyError {
-    /// It cannot be opened.
-    #[error(transparent)]
-    Open(#[from] ostler::OpenError),
+struct Shared {
+    host: Host,
+    builtins: Vec<PolicyInfo>,
+    /// Held while a cache changes its policy, so that nobody deletes what it changes to.
+    changing: Mutex<()>,
+    store: Mutex<Store>,
+    /// Replaced whole, after it was saved.
+    state: RwLock<Arc<Registry>>,
+    /// The last used ones, newest at the end.
+    compiled: Mutex<Vec<PolicyModule>>,
+}
+
+/// A policy and its versions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PolicyInfo {
+    /// Its name.
+    pub name: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Its versions, newest first, at least one.
+    pub versions: Vec<PolicyVersion>,
+    /// The caches that use it.
+    pub used_by: Vec<Use>,
+}
+
+/// Where a policy comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// It comes with the server.
+    BuiltIn,
+    /// Somebody uploaded it.
+    Uploaded,
+}
+
+/// A cache that uses a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Use {
+    /// The cache.
+    pub cache: String,
+    /// The version it uses, none where the policy is not an uploaded one.
+    pub version: Option<ModuleId>,
+    /// As what.
+    pub role: UseRole,
+}
+
+/// As what a cache uses a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UseRole {
+    /// It is in charge.
+    InCharge,
+    /// A rollback would put it in charge.
+    Previous,
+}
+
+/// What came of an upload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Uploaded {
+    /// The SHA-256 of the module.
+    pub id: ModuleId,
+    /// How it was judged.
+    pub verdict: Verdict,
+    /// Whether it was there before.
+    pub outcome: UploadOutcome,
+}
+
+/// Whether an upload was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UploadOutcome {
+    /// The policy did not have this version.
+    New,
+    /// It had; this version is its newest again.
+    Known,
+}
+
+/// Which policy to put in charge of a cache.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Activation {
+    /// An uploaded policy, a built-in one, or `native:NAME` for one that is compiled in.
+    pub policy: String,
+    /// Which version, the newest where none is named.
+    #[serde(default)]
+    pub version: Option<ModuleId>,
+    /// Parameters; those that are left out have the defaults of its manifest.
+    #[serde(default)]
+    pub params: Map<String, Value>,
+    /// Trust it again where its faults put it into quarantine.
+    #[serde(default)]
+    pub pardon: bool,
+}
+
+/// What a change of the policy in charge did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Activated {
+    /// Who is in charge now.
+    pub charge: Charge,
+    /// How the entries were handed over.
+    pub handover: Handover,
+    /// Why the next start will not know of it; none where it is kept.
+    pub not_kept: Option<String>,
+}
+
+/// Who is in charge of a cache, and who was before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InCharge {
+    /// Who is.
+    pub current: Charge,
+    /// Whom a rollback puts in charge.
+    pub previous: Option<Charge>,
+}
+
+/// Who names a policy: the settings may name files, callers of the API may not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    Operator,
+    Caller,
 }
 
 impl Policies {
-    /// The policies kept in `data_dir`, and those built in.
+    /// The policies kept in `data_dir`, and those built in. Without a directory uploads live as long
+    /// as the server.
+    ///
+    /// What is damaged is put aside and logged, and the rest loads.
     ///
     /// # Errors
     ///
-    /// [`PolicyError`] where the directory cannot be used.
-    pub fn open(_data_dir: Option<&Path>, _limits: &Limits) -> Result<Self, PolicyError> {
-        Ok(Self {})
+    /// [`PolicyError`] where the directory cannot be used, is in use, or was written by a later
+    /// release.
+    pub fn open(data_dir: Option<&Path>, limits: &Limits) -> Result<Self, PolicyError> {
+        Self::with_store(Store::open(data_dir)?, limits)
     }
 
-    /// What makes instances of `policy` for `cache`: the one last activated there, if that was kept,
-    /// else the one that the settings name.
+    fn with_store(store: Store, limits: &Limits) -> Result<Self, PolicyError> {
+        let host = ostler::host()?;
+        let registry = load(&store, &host)?;
+        let shared = Shared {
+            host,
+            builtins: builtins(),
+            changing: Mutex::new(()),
+            store: Mutex::new(store),
+            state: RwLock::new(Arc::new(registry)),
+            compiled: Mutex::new(Vec::new()),
+        };
+        let queue_len_max = limits.compile_queue_max.max(1);
+        Ok(Self {
+            shared: Arc::new(shared),
+            queue: Queue::try_start(queue_len_max).map_err(PolicyError::Thread)?,
+            module_bytes_max: limits.module_bytes_max,
+            queue_len_max,
+        })
+    }
+
+    /// Judges a module, compiles it and keeps it as the newest version of `name`. An upload goes on
+    /// where the caller stops waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`UploadError`]; then nothing has changed.
+    pub async fn upload(&self, name: &str, module: Bytes) -> Result<Uploaded, UploadError> {
+        if let Err(reason) = check_name(name) {
+            return Err(UploadError::Name { name: name.to_owned(), reason });
+        }
+        if ostler::builtin(name).is_some() {
+            let reason = "a policy that comes with the server has it";
+            return Err(UploadError::Name { name: name.to_owned(), reason });
+        }
+        if module.len() > self.module_bytes_max {
+            let (bytes, limit) = (module.len(), self.module_bytes_max);
+            return Err(UploadError::TooLarge { bytes, limit });
+        }
+        let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
+        let answer = self.queue.run(move || shared.upload(&name, &module));
+        let answer =
+            answer.map_err(|queue::Full| UploadError::QueueFull { limit: self.queue_len_max })?;
+        answer.await.unwrap_or(Err(UploadError::Compiler))
+    }
+
+    /// Every policy: the uploaded ones by name, then those built in.
+    #[must_use]
+    pub fn list(&self) -> Vec<PolicyInfo> {
+        let registry = self.shared.registry();
+        let uploaded = registry.policies.keys();
+        let builtins = self.shared.builtins.iter().map(|builtin| &builtin.name);
+        let builtins = builtins.filter(|&name| !registry.policies.contains_key(name));
+        uploaded.chain(builtins).filter_map(|name| self.shared.policy(&registry, name)).collect()
+    }
+
+    /// One policy.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<PolicyInfo> {
+        self.shared.policy(&self.shared.registry(), name)
+    }
+
+    /// Forgets a version of an uploaded policy, or all. Blocks while a policy changes anywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`DeleteError`] where it is in use, unknown or built in, or where this cannot be kept.
+    pub fn delete(&self, name: &str, version: Option<ModuleId>) -> Result<(), DeleteError> {
+        self.shared.delete(name, version)
+    }
+
+    /// What makes instances of a policy, of its newest version where none is named. Compiles where it
+    /// must: at most a second.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyError`] where it is unknown or its parameters are refused.
+    pub fn find(
+        &self,
+        name: &str,
+        version: Option<ModuleId>,
+        params: &Map<String, Value>,
+    ) -> Result<Arc<dyn InstanceSource>, PolicyError> {
+        let charge = self.shared.pin(name, version, params);
+        self.shared.resolve(&charge, Asker::Caller)
+    }
+
+    /// Puts a policy in charge of a cache and remembers it. Blocks until all entries are handed over.
+    ///
+    /// # Errors
+    ///
+    /// [`ActivateError`]; the policy before stays in charge.
+    pub fn activate(
+        &self,
+        cache: &Keyspace,
+        wanted: &Activation,
+    ) -> Result<Activated, ActivateError> {
+        let _changing = self.shared.changing.lock();
+        let charge = self.shared.pin(&wanted.policy, wanted.version, &wanted.params);
+        let source = self.shared.resolve(&charge, Asker::Caller)?;
+        if wanted.pardon {
+            cache.cache().pardon(&*source);
+        }
+        self.shared.change(cache, charge, source)
+    }
+
+    /// Puts the policy before this one in charge of a cache again, with its parameters; also after a
+    /// restart. Blocks until all entries are handed over.
+    ///
+    /// # Errors
+    ///
+    /// [`ActivateError`]; the policy in charge stays there.
+    pub fn rollback(&self, cache: &Keyspace) -> Result<Activated, ActivateError> {
+        let _changing = self.shared.changing.lock();
+        let previous = self.in_charge(cache.name()).and_then(|seat| seat.previous);
+        let previous = previous.ok_or(ostler_core::SeatError::NoPrevious)?;
+        let source = self.shared.resolve(&previous, Asker::Operator)?;
+        self.shared.change(cache, previous, source)
+    }
+
+    /// Who is in charge of a cache, none where this server has no such cache.
+    #[must_use]
+    pub fn in_charge(&self, cache: &str) -> Option<InCharge> {
+        let registry = self.shared.registry();
+        let seat = registry.caches.contains(cache).then(|| registry.seats.get(cache))??;
+        Some(InCharge { current: seat.current.clone(), previous: seat.previous.clone() })
+    }
+
+    /// What makes instances of the policy for `cache` at the start: the one last activated there,
+    /// unless the settings have named another since, else `configured`, which the settings name.
     ///
     /// # Errors
     ///
     /// [`PolicyError`] that names it.
-    pub fn source(&self, _cache: &str, policy: &str) -> Result<Arc<dyn InstanceSource>, PolicyError> {
-        Ok(ostler::policy(policy)?)
+    pub fn source(
+        &self,
+        cache: &str,
+        configured: &str,
+    ) -> Result<Arc<dyn InstanceSource>, PolicyError> {
+        self.shared.source(cache, configured)
     }
 }
+
+impl Shared {
+    fn registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.state.read())
+    }
+
+    /// Changes the registry, once the change is kept.
+    fn save(&self, store: &Store, edit: impl FnOnce(&mut Registry)) -> Result<(), StoreError> {
+        let mut registry = Registry::clone(&self.registry());
+        edit(&mut registry);
+        store.save_registry(&registry.to_json())?;
+        *self.state.write() = Arc::new(registry);
+        Ok(())
+    }
+
+    fn upload(&self, name: &str, module: &[u8]) -> Result<Uploaded, UploadError> {
+        let id = ModuleId::of(module);
+        let known = self.registry().policies.get(name).and_then(|versions| {
+            versions.iter().find(|version| version.id == id && version.verdict.is_some()).cloned()
+        });
+        let mut version = match known {
+            Some(version) => version,
+            None => self.judge(id, module)?,
+        };
+        version.uploaded_unix_ms = Some(now_unix_ms());
+        let verdict = version.verdict.clone().ok_or(UploadError::Compiler)?;
+
+        let store = self.store.lock();
+        let registry = self.registry();
+        let is_known = registry.version(name, Some(id)).is_some();
+        if !is_known && registry.versions_len() >= VERSIONS_MAX {
+            return Err(UploadError::Full { versions_max: VERSIONS_MAX });
+        }
+        let edit = |registry: &mut Registry| registry.add(name, version);
+        let kept = store.put(id, module).and_then(|()| self.save(&store, edit));
+        if let Err(error) = kept {
+            self.sweep(&store, [id]);
+            return Err(error.into());
+        }
+        let outcome = if is_known { UploadOutcome::Known } else { UploadOutcome::New };
+        Ok(Uploaded { id, verdict, outcome })
+    }
+
+    fn judge(&self, id: ModuleId, module: &[u8]) -> Result<PolicyVersion, UploadError> {
+        let admission = self.host.runtime().admit(module);
+        let verdict = admission.verdict;
+        let Ok(compiled) = admission.module else {
+            return Err(UploadError::Refused { verdict: Box::new(verdict) });
+        };
+        let version = PolicyVersion::new(id, module.len() as u64, compiled.manifest());
+        self.keep_compiled(compiled);
+        Ok(PolicyVersion { verdict: Some(verdict), ..version })
+    }
+
+    fn delete(&self, name: &str, version: Option<ModuleId>) -> Result<(), DeleteError> {
+        let _changing = self.changing.lock();
+        let store = self.store.lock();
+        let registry = self.registry();
+        if registry.version(name, version).is_none() {
+            let name = name.to_owned();
+            return Err(match ostler::builtin(&name) {
+                Some(_) => DeleteError::BuiltIn { name },
+                None => DeleteError::Unknown { name, version },
+            });
+        }
+        let caches = registry.users(name, version);
+        if !caches.is_empty() {
+            return Err(DeleteError::InUse { name: name.to_owned(), caches });
+        }
+        self.save(&store, |registry| registry.remove(name, version))?;
+        let versions = registry.policies.get(name).into_iter().flatten();
+        self.sweep(&store, versions.map(|version| version.id));
+        Ok(())
+    }
+
+    /// Removes modules that no policy has any more. One that stays behind is removed at the next
+    /// start.
+    fn sweep(&self, store: &Store, modules: impl IntoIterator<Item = ModuleId>) {
+        let registry = self.registry();
+        for id in modules {
+            if registry.has_module(id) {
+                continue;
+            }
+            self.compiled.lock().retain(|module| module.id() != id);
+            if let Err(error) = store.remove(id) {
+                tracing::warn!(%error, "a module that nobody has any more stays behind");
+            }
+        }
+    }
+
+    fn policy(&self, registry: &Registry, name: &str) -> Option<PolicyInfo> {
+        let policy = match registry.policies.get(name) {
+            Some(versions) => PolicyInfo {
+                name: name.to_owned(),
+                origin: Origin::Uploaded,
+                versions: versions.clone(),
+                used_by: Vec::new(),
+            },
+            None => self.builtins.iter().find(|builtin| builtin.name == name)?.clone(),
+        };
+        let seats = registry.seats.iter().filter(|(cache, _)| registry.caches.contains(*cache));
+        let used_by =
+            seats.flat_map(|(cache, seat)| {
+                let charges = [
+                    Some((&seat.current, UseRole::InCharge)),
+                    seat.previous.as_ref().map(|previous| (previous, UseRole::Previous)),
+                ];
+                charges.into_iter().flatten().filter(|(charge, _)| charge.policy == name).map(
+                    |(charge, role)| Use { cache: cache.clone(), version: charge.version, role },
+                )
+            });
+        Some(PolicyInfo { used_by: used_by.collect(), ..policy })
+    }
+
+    /// What was asked for, with its version where it is an uploaded policy.
+    fn pin(&self, name: &str, version: Option<ModuleId>, params: &Map<String, Value>) -> Charge {
+        let registry = self.registry();
+        let newest = registry.version(name, version).map(|version| version.id);
+        Charge { policy: name.to_owned(), version: version.or(newest), params: params.clone() }
+    }
+
+    fn resolve(
+        &self,
+        charge: &Charge,
+        asker: Asker,
+    ) -> Result<Arc<dyn InstanceSource>, PolicyError> {
+        let name = charge.policy.clone();
+        let registry = self.registry();
+        if let Some(version) = registry.version(&name, charge.version) {
+            let module = self.module(&name, version.id)?;
+            return Ok(Arc::new(Policy::from_module(module, &charge.params, name)?));
+        }
+        let builtin = self.builtins.iter().find(|builtin| builtin.name == name);
+        let builtin_id = builtin.and_then(|it| it.versions.first()).map(|version| version.id);
+        if let Some(version) = charge.version
+            && builtin_id != Some(version)
+        {
+            return Err(PolicyError::Unknown { name, version: Some(version) });
+        }
+        let source = match name.strip_prefix("native:") {
+            Some(native) if ostler::builtin(native).is_some() => {
+                PolicySource::Native(native.into())
+            }
+            None if builtin.is_some() => PolicySource::Builtin(name),
+            None if asker == Asker::Operator && name.ends_with(".wasm") => {
+                PolicySource::File(name.into())
+            }
+            _ => return Err(PolicyError::Unknown { name, version: None }),
+        };
+        let spec = PolicySpec { source, params: charge.params.clone() };
+        Ok(Arc::new(self.host.open(&spec)?))
+    }
+
+    /// An uploaded module, compiled.
+    fn module(&self, name: &str, id: ModuleId) -> Result<PolicyModule, PolicyError> {
+        let compiled = self.compiled.lock().iter().find(|module| module.id() == id).cloned();
+        if let Some(module) = compiled {
+            return Ok(module);
+        }
+        let bytes = self.store.lock().read(id)?;
+        let bytes = bytes.ok_or_else(|| PolicyError::Damaged { name: name.to_owned(), id })?;
+        let refused = |source| ostler::OpenError::Refused { name: name.to_owned(), source };
+        let module = self.host.runtime().load(&bytes).map_err(refused)?;
+        self.keep_compiled(module.clone());
+        Ok(module)
+    }
+
+    fn keep_compiled(&self, module: PolicyModule) {
+        let mut compiled = self.compiled.lock();
+        compiled.retain(|known| known.id() != module.id());
+        if compiled.len() >= COMPILED_MAX {
+            compiled.remove(0);
+        }
+        compiled.push(module);
+    }
+
+    /// Changes a cache's policy and remembers that. A change that was made is not taken back where it
+    /// cannot be kept: the cache runs with it, and the caller is told.
+    fn change(
+        &self,
+        cache: &Keyspace,
+        charge: Charge,
+        source: Arc<dyn InstanceSource>,
+    ) -> Result<Activated, ActivateError> {
+        let handover = cache.cache().set_policy(source)?;
+        let not_kept = self.put_in_charge(cache.name(), &charge).err();
+        if let Some(error) = &not_kept {
+            tracing::error!(cache = cache.name(), %error, "the next start will not know the policy");
+        }
+        Ok(Activated { charge, handover, not_kept: not_kept.map(|error| error.to_string()) })
+    }
+
+    fn put_in_charge(&self, cache: &str, charge: &Charge) -> Result<(), StoreError> {
+        let store = self.store.lock();
+        let edit = |registry: &mut Registry| registry.put_in_charge(cache, charge.clone());
+        self.save(&store, edit).inspect_err(|_| {
+            let mut registry = Registry::clone(&self.registry());
+            edit(&mut registry);
+            *self.state.write() = Arc::new(registry);
+        })
+    }
+
+    fn source(
+        &self,
+        cache: &str,
+        configured: &str,
+    ) -> Result<Arc<dyn InstanceSource>, PolicyError> {
+        let _changing = self.changing.lock();
+        let registry = self.registry();
+        let kept = registry.seats.get(cache).filter(|seat| seat.configured == configured);
+        let resolved = kept.and_then(|seat| match self.resolve(&seat.current, Asker::Operator) {
+            Ok(source) => Some((seat.clone(), source)),
+            Err(error) => {
+                tracing::error!(cache, %error, "the policy last activated cannot be used");
+                None
+            }
+        });
+        let (seat, source) = match resolved {
+            Some(resolved) => resolved,
+            None => {
+                let spec: PolicySpec = configured.parse().map_err(ostler::OpenError::from)?;
+                let current = self.pin(&spec.source.to_string(), None, &spec.params);
+                let source = self.resolve(&current, Asker::Operator)?;
+                let configured = configured.to_owned();
+                (Seat { configured, current, previous: None }, source)
+            }
+        };
+        // Under the store's lock, as every change: an upload must not overwrite it.
+        let _store = self.store.lock();
+        let mut registry = Registry::clone(&self.registry());
+        registry.seats.insert(cache.to_owned(), seat);
+        registry.caches.insert(cache.to_owned());
+        *self.state.write() = Arc::new(registry);
+        Ok(source)
+    }
+}
+
+fn now_unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

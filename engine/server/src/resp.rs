@@ -1,4 +1,9 @@
 //! The RESP front: what clients of Redis speak.
 
+pub(crate) mod buffers;
+pub(crate) mod connection;
+pub(crate) mod front;
+pub(crate) mod listener;
 pub mod reply;
 pub mod request;
+pub(crate) mod wire;

@@ -9,10 +9,13 @@ use crate::auth::Grants;
 use crate::channels::Channels;
 use crate::clients::Clients;
 use crate::clock::ServerClock;
+use crate::commands::server::config::Tunables;
+use crate::histogram::Histogram;
 use crate::keyspace::{DATABASES, Keyspace, KeyspaceSetup};
 use crate::lanes::Lanes;
 use crate::policies::{Policies, PolicyError};
 use crate::settings::Settings;
+use crate::tallies::Tallies;
 use crate::tracking::Tracking;
 
 /// One server's caches, policies, clients and counters.
@@ -37,6 +40,12 @@ pub struct Service {
     pub lanes: Lanes,
     /// What happened since the start.
     pub counters: Counters,
+    /// How long commands took, as far as they were timed.
+    pub latency: Histogram,
+    /// What happened to policies since the start.
+    pub tallies: Arc<Tallies>,
+    /// What `CONFIG` has changed.
+    pub tunables: Tunables,
     /// What happens to policies, for those who listen.
     pub events: tokio::sync::broadcast::Sender<Event>,
     databases: [Option<usize>; DATABASES as usize],
@@ -64,6 +73,8 @@ pub struct Counters {
     pub commands: AtomicU64,
     /// Commands that ended in an error.
     pub errors: AtomicU64,
+    /// Calls of each command, and errors of each code.
+    pub calls: crate::commands::calls::Calls,
     /// Bytes read.
     pub bytes_in: AtomicU64,
     /// Bytes written.
@@ -99,6 +110,7 @@ impl Service {
         let clock = ServerClock::new();
         let tracking = Arc::new(Tracking::default());
         let policies = Policies::open(settings.data_dir.as_deref(), &settings.limits)?;
+        let tallies = Arc::new(Tallies::default());
         let (events, _) = tokio::sync::broadcast::channel(256);
         let mut databases = [None; DATABASES as usize];
         let mut caches = Vec::new();
@@ -107,6 +119,7 @@ impl Service {
                 databases[usize::from(database % DATABASES)] = Some(index);
             }
             let (name, teller) = (cache.name.clone(), events.clone());
+            let tallied = Arc::clone(&tallies);
             let setup = KeyspaceSetup {
                 name: cache.name.clone(),
                 capacity_bytes: cache.capacity_bytes,
@@ -114,6 +127,7 @@ impl Service {
                 policy: policies.source(&cache.name, &cache.policy)?,
                 faults_max: None,
                 on_policy: Box::new(move |event| {
+                    tallied.heard(&name, event);
                     let unix_ms = clock.now_unix_ms();
                     let event = Event { cache: name.clone(), unix_ms, event: event.clone() };
                     // Nobody may be listening.
@@ -135,6 +149,9 @@ impl Service {
             grants: Grants::new(settings.tokens.clone()),
             lanes: Lanes::new(threads + 1),
             counters: Counters::default(),
+            tunables: Tunables::default(),
+            latency: Histogram::default(),
+            tallies,
             events,
             databases,
             settings,

@@ -1,11 +1,71 @@
-//! What a server is to be: listeners, caches, limits, tokens. Plain values; where they come from is
-//! the business of `settings/`.
+//! What a server is to be: listeners, caches, limits, tokens. Plain values; how files, variables and
+//! flags become them is the business of `settings/`.
+
+mod check;
+mod file;
+mod flags;
+mod units;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::auth::Grant;
+pub use flags::Flags;
+
+/// The settings' file that comes with the server: every setting with its default, and what it means.
+pub const EXAMPLE: &str = include_str!("../ostler.toml");
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The file is not understood.
+    #[error("{}:{line}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A setting cannot be.
+    #[error("{setting}: {reason}")]
+    Setting {
+        /// Which.
+        setting: String,
+        /// Why, and what would be right.
+        reason: String,
+    },
+}
+
+/// The settings of the file at `path`, of the defaults where there is none; over them what the
+/// environment says, over that what the command line says.
+///
+/// `variable` looks an environment variable up.
+///
+/// # Errors
+///
+/// [`SettingsError`] that names the setting and says what would be right.
+pub fn load(
+    path: Option<&Path>,
+    variable: &dyn Fn(&str) -> Option<String>,
+    flags: Flags,
+) -> Result<Settings, SettingsError> {
+    let mut form = path.map(file::Form::read).transpose()?.unwrap_or_default();
+    Flags::from_environment(variable).apply(&mut form, flags::Speaker::Environment)?;
+    flags.apply(&mut form, flags::Speaker::CommandLine)?;
+    check::check(form, variable)
+}
 
 /// Everything that a server is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,3 +180,6 @@ impl Default for CacheSettings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ pub use limits::Limits;
 pub use load_error::LoadError;
 pub use log::TakenLog;
 pub use meter::Metering;
-pub use module::{ModuleId, PolicyModule};
+pub use module::{ModuleId, ModuleIdError, PolicyModule};
 pub use ostler_manifest::{self as manifest, Manifest, ManifestLimits};
 pub use runtime::{Admission, Runtime, RuntimeError};
 pub use verdict::{Outcome, STEPS, Verdict, VerdictStep};

@@ -1,12 +1,15 @@
 //! A module that was admitted: compiled once, shared by all its instances.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use ostler_abi::Setup;
 use ostler_core::PolicyFault;
+use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 use wasmtime::InstancePre;
 
 use crate::host::HostState;
@@ -42,6 +45,43 @@ impl fmt::Display for ModuleId {
 impl fmt::Debug for ModuleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// Reads what [`Display`](fmt::Display) writes: `sha256:` and 64 lower-case hexadecimal digits.
+impl FromStr for ModuleId {
+    type Err = ModuleIdError;
+
+    fn from_str(text: &str) -> Result<Self, ModuleIdError> {
+        let digits = text.strip_prefix("sha256:").ok_or(ModuleIdError)?.as_bytes();
+        let (pairs, rest) = digits.as_chunks::<2>();
+        if pairs.len() != 32 || !rest.is_empty() {
+            return Err(ModuleIdError);
+        }
+        let mut id = [0; 32];
+        for (byte, &[high, low]) in id.iter_mut().zip(pairs) {
+            *byte = digit(high)? << 4 | digit(low)?;
+        }
+        Ok(Self(id))
+    }
+}
+
+/// A text that is no [`ModuleId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a module's identity is sha256: and 64 lower-case hexadecimal digits")]
+pub struct ModuleIdError;
+
+fn digit(digit: u8) -> Result<u8, ModuleIdError> {
+    match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        _ => Err(ModuleIdError),
+    }
+}
+
+impl<'de> Deserialize<'de> for ModuleId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -117,5 +157,25 @@ impl fmt::Debug for PolicyModule {
             .field("id", &self.shared.id)
             .field("name", &self.shared.manifest.name())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_read_as_it_is_written() {
+        let id = ModuleId::of(b"module");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        let json = serde_json::to_string(&id).unwrap();
+        assert_eq!(serde_json::from_str::<ModuleId>(&json).unwrap(), id);
+        let text = id.to_string();
+        for wrong in
+            ["", "sha256:", &text[7..], &text[..70], &text.to_uppercase(), &(text.clone() + "0")]
+        {
+            assert_eq!(wrong.parse::<ModuleId>(), Err(ModuleIdError), "{wrong}");
+        }
+        assert!(text.replace('0', "g").parse::<ModuleId>().is_err() || !text.contains('0'));
     }
 }

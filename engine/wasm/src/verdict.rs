@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::module::ModuleId;
 
@@ -11,7 +11,7 @@ pub const STEPS: [&str; 8] =
     ["parse", "manifest", "imports", "exports", "limits", "features", "compile", "conformance"];
 
 /// What came of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The module satisfies it.
@@ -23,7 +23,7 @@ pub enum Outcome {
 }
 
 /// One step and its outcome.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerdictStep {
     /// Name of the step, one of [`STEPS`].
     pub name: Cow<'static, str>,
@@ -34,7 +34,7 @@ pub struct VerdictStep {
 }
 
 /// What an admission found out about a module.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Verdict {
     /// Identity of the module: the SHA-256 of its bytes.

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use crate::auth::Role;
+use crate::channels::Subscriptions;
 use crate::clients::Client;
+use crate::commands::calls::Tally;
 use crate::commands::transactions::Transaction;
 use crate::resp::reply::Protocol;
+use crate::service::Service;
+use crate::tracking::Following;
 
-/// The state of a conversation.
+/// The state of a conversation. When it drops, the server forgets the client.
 pub struct Session {
     /// What other threads know of it.
     pub client: Arc<Client>,
@@ -21,8 +25,28 @@ pub struct Session {
     pub transaction: Transaction,
     /// Whether it hears replies.
     pub replies: Replies,
+    /// Channels that it listens to.
+    pub(crate) subscriptions: Subscriptions,
+    /// How it tracks keys.
+    pub(crate) following: Following,
+    /// Calls not yet counted.
+    pub(crate) tally: Tally,
+    /// The last command's name.
+    pub(crate) command: &'static str,
     /// Space for one key at a time.
     pub(crate) scratch: Vec<u8>,
+    service: Arc<Service>,
+}
+
+impl Session {
+    /// `name` as the cache looks it up in the session's database, without an allocation for it.
+    #[inline]
+    pub(crate) fn lookup(&mut self, name: &[u8]) -> &[u8] {
+        self.scratch.clear();
+        self.scratch.push(self.database);
+        self.scratch.extend_from_slice(name);
+        &self.scratch
+    }
 }
 
 /// Whether a client hears replies, as `CLIENT REPLY` says.
@@ -37,4 +61,54 @@ pub enum Replies {
     SkipNext,
     /// Not this one.
     Skip,
+}
+
+impl Session {
+    /// The conversation with a client that has just come.
+    #[must_use]
+    pub fn new(client: Arc<Client>, service: &Arc<Service>) -> Self {
+        Self {
+            client,
+            database: 0,
+            protocol: Protocol::Resp2,
+            role: Self::role_unasked(service),
+            transaction: Transaction::default(),
+            replies: Replies::On,
+            subscriptions: Subscriptions::default(),
+            following: Following::default(),
+            tally: Tally::default(),
+            command: "NULL",
+            scratch: Vec::new(),
+            service: Arc::clone(service),
+        }
+    }
+
+    /// What a client may do that has shown no token.
+    pub(crate) fn role_unasked(service: &Service) -> Option<Role> {
+        service.grants.is_open().then_some(Role::Admin)
+    }
+
+    /// Tells other threads what `CLIENT LIST` shows of it.
+    pub(crate) fn publish_profile(&self) {
+        let mut profile = self.client.profile.lock();
+        profile.database = self.database;
+        profile.protocol = self.protocol;
+        profile.command = self.command;
+        profile.active_unix_ms = self.service.clock.now_unix_ms();
+        profile.channels = self.subscriptions.channels();
+        profile.patterns = self.subscriptions.patterns();
+        profile.shard_channels = self.subscriptions.shard_channels();
+        profile.queued = self.transaction.queued();
+        profile.queued_bytes = self.transaction.queued_bytes();
+        profile.watched = self.transaction.watched();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let id = self.client.id;
+        self.service.channels.forget(id, &mut self.subscriptions);
+        self.service.tracking.forget(id);
+        self.service.clients.forget(id);
+    }
 }

@@ -53,6 +53,11 @@ impl<'a> Reply<'a> {
         self.out.truncate(len);
     }
 
+    /// Where it writes, for whole replies by others.
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        self.out
+    }
+
     /// Bytes as they are: a whole reply made elsewhere.
     pub fn raw(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);

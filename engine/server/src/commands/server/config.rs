@@ -1,0 +1,280 @@
+//! `CONFIG`: the settings that clients ask for, and the few that they can change.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+
+use crate::commands::parse::glob;
+use crate::commands::{Call, Flow};
+use crate::service::Service;
+
+/// Less leaves no room for anything: what is there stays, and nothing more is stored. Zero stands for
+/// what the settings say.
+const CAPACITY_BYTES_MIN: u64 = 1 << 20;
+
+/// What `CONFIG` changes while the server runs.
+#[derive(Debug, Default)]
+pub struct Tunables {
+    /// Bytes that the cache may hold, 0 for what the settings say.
+    capacity_bytes: AtomicU64,
+    base: Mutex<Base>,
+}
+
+/// Where counters stood at the last `CONFIG RESETSTAT`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Base {
+    pub(crate) commands: u64,
+    pub(crate) errors: u64,
+    pub(crate) expired: u64,
+    pub(crate) evicted: u64,
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+}
+
+impl Tunables {
+    /// True where nothing more may be stored.
+    #[inline]
+    pub(crate) fn is_starved(&self) -> bool {
+        let bytes = self.capacity_bytes.load(Relaxed);
+        bytes != 0 && bytes < CAPACITY_BYTES_MIN
+    }
+
+    pub(crate) fn base(&self) -> Base {
+        *self.base.lock()
+    }
+}
+
+/// A setting.
+struct Parameter {
+    name: &'static str,
+    read: fn(&Service) -> String,
+    /// Changes it, or says why not; none where it cannot be changed.
+    write: Option<fn(&Service, &str) -> Result<(), String>>,
+    /// Checks a value before anything is changed.
+    check: fn(&Service, &str) -> Result<(), String>,
+}
+
+const fn fixed(name: &'static str, read: fn(&Service) -> String) -> Parameter {
+    Parameter { name, read, write: None, check: |_, _| Ok(()) }
+}
+
+const PARAMETERS: &[Parameter] = &[
+    fixed("appendfsync", |_| "everysec".to_owned()),
+    fixed("appendonly", |_| no()),
+    fixed("bind", |service| {
+        service.settings.resp.map_or_else(String::new, |address| address.ip().to_string())
+    }),
+    fixed("client-output-buffer-limit", |service| {
+        let bytes = service.settings.limits.output_bytes_max;
+        format!("normal {bytes} 0 0 slave 0 0 0 pubsub {bytes} 0 0")
+    }),
+    fixed("client-query-buffer-limit", |service| {
+        service.settings.limits.bulk_bytes_max.to_string()
+    }),
+    fixed("cluster-enabled", |_| no()),
+    fixed("daemonize", |_| no()),
+    fixed("databases", |_| crate::keyspace::DATABASES.to_string()),
+    fixed("io-threads", |service| service.settings.threads.unwrap_or(1).to_string()),
+    fixed("maxclients", |service| service.clients.clients_max().to_string()),
+    Parameter {
+        name: "maxmemory",
+        read: |service| capacity_bytes(service).to_string(),
+        write: Some(set_capacity),
+        check: check_capacity,
+    },
+    fixed("maxmemory-clients", |_| "0".to_owned()),
+    fixed("maxmemory-policy", policy),
+    fixed("maxmemory-samples", |_| "5".to_owned()),
+    fixed("notify-keyspace-events", |_| String::new()),
+    fixed("port", |service| service.settings.resp.map_or(0, |address| address.port()).to_string()),
+    fixed("proto-max-bulk-len", |service| service.settings.limits.bulk_bytes_max.to_string()),
+    fixed("replicaof", |_| String::new()),
+    fixed("requirepass", |_| String::new()),
+    fixed("save", |_| String::new()),
+    fixed("slaveof", |_| String::new()),
+    fixed("slowlog-log-slower-than", |_| "-1".to_owned()),
+    fixed("slowlog-max-len", |_| "0".to_owned()),
+    fixed("tcp-keepalive", |_| "0".to_owned()),
+    fixed("timeout", |service| service.settings.limits.idle_timeout.as_secs().to_string()),
+    Parameter {
+        name: "tracking-table-max-keys",
+        read: |service| service.tracking.keys_max().to_string(),
+        write: Some(|service, value| {
+            service.tracking.set_keys_max(value.parse().unwrap_or(usize::MAX));
+            Ok(())
+        }),
+        check: |_, value| match value.parse::<usize>() {
+            Ok(_) => Ok(()),
+            Err(_) => Err("argument couldn't be parsed into an integer".to_owned()),
+        },
+    },
+    fixed("unixsocket", |service| {
+        let path = service.settings.resp_unix.as_ref();
+        path.map_or_else(String::new, |path| path.display().to_string())
+    }),
+];
+
+fn no() -> String {
+    "no".to_owned()
+}
+
+/// Bytes that the caches may hold.
+pub(super) fn capacity_bytes(service: &Service) -> u64 {
+    match service.tunables.capacity_bytes.load(Relaxed) {
+        0 => service.settings.caches.iter().map(|cache| cache.capacity_bytes).sum(),
+        bytes => bytes,
+    }
+}
+
+/// The policy in charge, in the form that Redis has for its own.
+pub(super) fn policy(service: &Service) -> String {
+    let desired = service.caches.first().and_then(|cache| cache.cache().seat_status().desired);
+    format!("allkeys-{}", desired.as_deref().unwrap_or("fallback"))
+}
+
+/// A number of bytes with an optional unit: `100mb`.
+fn bytes_of(value: &str) -> Option<u64> {
+    let lower = value.to_ascii_lowercase();
+    let digits_len = lower.find(|mark: char| !mark.is_ascii_digit()).unwrap_or(lower.len());
+    let (digits, unit) = lower.split_at(digits_len);
+    let factor = match unit {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn check_capacity(service: &Service, value: &str) -> Result<(), String> {
+    if bytes_of(value).is_none() {
+        return Err("argument must be a memory value".to_owned());
+    }
+    if service.caches.len() > 1 {
+        return Err("this server has several caches, each with its own capacity".to_owned());
+    }
+    Ok(())
+}
+
+fn set_capacity(service: &Service, value: &str) -> Result<(), String> {
+    let bytes = bytes_of(value).unwrap_or_default();
+    service.tunables.capacity_bytes.store(bytes, Relaxed);
+    if let Some(cache) = service.caches.first().filter(|_| !service.tunables.is_starved()) {
+        cache.resize(capacity_bytes(service));
+    }
+    Ok(())
+}
+
+pub(super) fn get(call: &mut Call<'_, '_>) -> Flow {
+    let patterns: Vec<Vec<u8>> =
+        call.words[2..].iter().map(|pattern| pattern.to_ascii_lowercase()).collect();
+    let matches = |parameter: &&Parameter| {
+        patterns.iter().any(|pattern| glob::matches(pattern, parameter.name.as_bytes()))
+    };
+    let chosen: Vec<&Parameter> = PARAMETERS.iter().filter(matches).collect();
+    call.reply.map(chosen.len());
+    for parameter in chosen {
+        call.reply.bulk(parameter.name.as_bytes());
+        call.reply.bulk((parameter.read)(call.service).as_bytes());
+    }
+    Flow::Continue
+}
+
+/// The changes that `words` ask for, all checked.
+fn changes(
+    service: &Service,
+    words: &[&[u8]],
+) -> Result<Vec<(&'static Parameter, String)>, String> {
+    let mut changes: Vec<(&Parameter, String)> = Vec::new();
+    let mut named = [false; PARAMETERS.len()];
+    let failed = |name: &str, why: &str| {
+        format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}")
+    };
+    for pair in words.chunks(2) {
+        let &[name, value] = pair else {
+            return Err("ERR wrong number of arguments for 'config|set' command".to_owned());
+        };
+        let shown = String::from_utf8_lossy(name).into_owned();
+        let name = shown.to_ascii_lowercase();
+        let value = String::from_utf8_lossy(value).into_owned();
+        let Some(place) = PARAMETERS.iter().position(|parameter| parameter.name == name) else {
+            return Err(format!(
+                "ERR Unknown option or number of arguments for CONFIG SET - '{shown}'"
+            ));
+        };
+        let parameter = &PARAMETERS[place];
+        if std::mem::replace(&mut named[place], true) {
+            return Err(failed(&name, "duplicate parameter"));
+        }
+        // To set what is there already is no change.
+        if (parameter.read)(service) == value {
+            continue;
+        }
+        if parameter.write.is_none() {
+            return Err(failed(&name, "can't set immutable config"));
+        }
+        (parameter.check)(service, &value).map_err(|why| failed(&name, &why))?;
+        changes.push((parameter, value));
+    }
+    Ok(changes)
+}
+
+pub(super) fn set(call: &mut Call<'_, '_>) -> Flow {
+    let changes = match changes(call.service, &call.words[2..]) {
+        Ok(changes) => changes,
+        Err(text) => return call.error(&text),
+    };
+    for (parameter, value) in changes {
+        let Some(write) = parameter.write else { continue };
+        if let Err(why) = write(call.service, &value) {
+            let name = parameter.name;
+            return call.error(&format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"
+            ));
+        }
+    }
+    call.reply.ok();
+    Flow::Continue
+}
+
+pub(super) fn resetstat(call: &mut Call<'_, '_>) -> Flow {
+    let service = call.service;
+    crate::commands::settle(service, call.session);
+    let mut base = Base {
+        commands: service.counters.commands.load(Relaxed),
+        errors: service.counters.errors.load(Relaxed),
+        ..Base::default()
+    };
+    for cache in &service.caches {
+        let stats = cache.cache().stats();
+        base.expired += stats.expired;
+        base.evicted += stats.evicted;
+        base.hits += stats.hits;
+        base.misses += stats.misses;
+    }
+    *service.tunables.base.lock() = base;
+    service.counters.calls.reset();
+    call.reply.ok();
+    Flow::Continue
+}
+
+pub(super) fn rewrite(call: &mut Call<'_, '_>) -> Flow {
+    call.error("ERR The server is running without a config file that it may write")
+}
+
+pub(super) fn help(call: &mut Call<'_, '_>) -> Flow {
+    call.help(&[
+        "GET <pattern>",
+        "    Return parameters matching the glob-like <pattern> and their values.",
+        "SET <directive> <value>",
+        "    Set the configuration <directive> to <value>.",
+        "RESETSTAT",
+        "    Reset statistics reported by the INFO command.",
+        "REWRITE",
+        "    Rewrite the configuration file.",
+    ])
+}

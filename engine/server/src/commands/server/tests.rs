@@ -1,0 +1,75 @@
+//! Settings and statistics as a client sees them.
+
+use std::sync::Arc;
+
+use crate::clients::Peer;
+use crate::commands::{Session, execute};
+use crate::service::Service;
+use crate::settings::Settings;
+
+struct Bench(Arc<Service>, Session);
+
+impl Bench {
+    fn new() -> Self {
+        let service = Service::try_new(Settings::default(), 1).unwrap();
+        let client = service.clients.admit(Peer::Unix, "unix".to_owned(), 0).unwrap();
+        let session = Session::new(client, &service);
+        Self(service, session)
+    }
+
+    fn run(&mut self, line: &str) -> String {
+        let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+        let mut out = Vec::new();
+        execute(&self.0, &mut self.1, &words, &mut out);
+        String::from_utf8_lossy(&out).replace("\r\n", " ").trim_end().to_owned()
+    }
+}
+
+#[test]
+fn settings_change_all_or_none() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.run("CONFIG GET maxmemory"), "*2 $9 maxmemory $9 268435456");
+    let refused = bench.run("CONFIG SET maxmemory 10mb daemonize yes");
+    assert!(refused.ends_with("'daemonize') - can't set immutable config"), "{refused}");
+    assert_eq!(bench.run("CONFIG GET maxmemory"), "*2 $9 maxmemory $9 268435456");
+    let twice = bench.run("CONFIG SET maxmemory 10mb maxmemory 11mb");
+    assert!(twice.ends_with("duplicate parameter"), "{twice}");
+    assert_eq!(
+        bench.run("CONFIG SET maxmemory 10mb save"),
+        "-ERR wrong number of arguments for 'config|set' command"
+    );
+    assert_eq!(bench.run("CONFIG SET maxmemory 10mb appendonly no"), "+OK");
+    assert_eq!(bench.run("CONFIG GET maxmemory"), "*2 $9 maxmemory $8 10485760");
+}
+
+#[test]
+fn calls_and_errors_are_counted() {
+    let mut bench = Bench::new();
+    for line in ["SET a 1", "GET a", "GET b", "GET", "NOPE", "INCRBY a x"] {
+        bench.run(line);
+    }
+    let all = bench.run("INFO everything");
+    let fields = [
+        "cmdstat_get:calls=2,",
+        "cmdstat_set:calls=1,",
+        "errorstat_ERR:count=3",
+        "keyspace_hits:",
+        "db0:keys=1,expires=0,avg_ttl=0",
+        "redis_version:7.0.15",
+        "role:master",
+    ];
+    for field in fields {
+        assert!(all.contains(field), "{field} in {all}");
+    }
+    bench.run("CONFIG RESETSTAT");
+    assert!(!bench.run("INFO commandstats").contains("cmdstat_get"));
+}
+
+#[test]
+fn the_table_of_commands_is_told() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.run("COMMAND GETKEYS MSET a 1 b 2"), "*2 $1 a $1 b");
+    assert_eq!(bench.run("COMMAND INFO nope shutdown"), "*2 *-1 *-1");
+    assert!(bench.run("COMMAND DOCS get").starts_with("*2 $3 get *6 $7 summary"));
+    assert_eq!(bench.run("FUNCTION FLUSH"), "+OK");
+}

@@ -1,0 +1,293 @@
+//! Entries over HTTP: read, stored and removed one at a time, with entity tags, ends and types.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ostler_core::Snapshot;
+use serde::Deserialize;
+
+use super::Api;
+use super::conditions::{Conditions, Held, Tagger};
+use super::content_types;
+use super::extract::{CacheAt, KeyName, Query, read_body};
+use super::problem::{Kind, Problem};
+use crate::keyspace::{
+    DATABASES, ENTRY_OVERHEAD_BYTES, End, KEY_LEN_MAX, Key, Keyspace, Value, WriteError,
+};
+
+/// The header with seconds to live, in both directions.
+pub(crate) const TTL: HeaderName = HeaderName::from_static("ostler-ttl");
+/// Longest time to live, milliseconds: a hundred years.
+const TTL_MS_MAX: u64 = 100 * 365 * 24 * 3_600 * 1_000;
+/// Longest content type, bytes.
+const CONTENT_TYPE_LEN_MAX: usize = 256;
+
+/// The query of all methods.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Which {
+    database: Option<u8>,
+}
+
+/// The query of a write.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Writing {
+    database: Option<u8>,
+    ttl_ms: Option<u64>,
+}
+
+/// The entry that a request is about.
+struct Place<'a> {
+    api: &'a Api,
+    keyspace: &'a Keyspace,
+    key: Key,
+}
+
+impl<'a> Place<'a> {
+    fn new(
+        api: &'a Api,
+        cache: CacheAt,
+        name: &KeyName,
+        database: Option<u8>,
+    ) -> Result<Self, Problem> {
+        if name.0.len() > KEY_LEN_MAX {
+            let detail = format!("a key may have {KEY_LEN_MAX} bytes");
+            return Err(Problem::new(Kind::KeyTooLong, detail));
+        }
+        let database = database_of(api, cache, database)?;
+        let key = Key::new(database, &name.0);
+        Ok(Self { api, keyspace: cache.of(api), key })
+    }
+
+    fn unknown(&self) -> Problem {
+        Problem::new(Kind::UnknownEntry, "the cache has no such entry, or not any more")
+    }
+
+    fn tagger(&self) -> Tagger {
+        Tagger::of(&self.api.service)
+    }
+
+    fn tag(&self, entry: Option<&Snapshot<Value>>) -> Option<String> {
+        entry.map(|entry| self.tagger().tag(entry.version))
+    }
+}
+
+/// The database that is meant in a cache: the one that is named, else its first.
+pub(crate) fn database_of(api: &Api, cache: CacheAt, named: Option<u8>) -> Result<u8, Problem> {
+    let databases = &api.service.settings.caches[cache.0].databases;
+    let lives_here = |database: &u8| databases.contains(database);
+    match named {
+        None => Ok(databases.first().copied().unwrap_or_default()),
+        Some(database) if database < DATABASES && lives_here(&database) => Ok(database),
+        Some(database) => {
+            let detail = format!("database {database} is not in this cache; it has {databases:?}");
+            Err(Problem::new(Kind::BadRequest, detail))
+        }
+    }
+}
+
+/// `GET` and `HEAD`.
+pub(crate) async fn get(
+    State(api): State<Arc<Api>>,
+    cache: CacheAt,
+    name: KeyName,
+    Query(which): Query<Which>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let conditions = Conditions::read(&headers)?;
+    let place = Place::new(&api, cache, &name, which.database)?;
+    let types = &api.content_types[cache.0];
+    let lane = api.lane();
+    let found = place.keyspace.with_entry(&place.key, 0, |entry| {
+        // The request that counts; the snapshot does not.
+        entry.get()?;
+        let found = entry.peek()?;
+        let content_type = types.get(&place.key, found.version);
+        Some((found, content_type))
+    });
+    drop(lane);
+    let tag = place.tag(found.as_ref().map(|(entry, _)| entry));
+    match (conditions.hold(tag.as_deref()), found) {
+        (Held::MatchFailed, _) => Err(precondition_failed()),
+        (_, None) => Err(place.unknown()),
+        (Held::NoneMatchFailed, Some((entry, _))) => {
+            let mut response = StatusCode::NOT_MODIFIED.into_response();
+            describe(&mut response, place.tagger(), &entry);
+            Ok(response)
+        }
+        (Held::Yes, Some((entry, content_type))) => {
+            let body = Bytes::from_owner(Owned(entry.value.clone()));
+            let mut response = Response::new(Body::from(body));
+            describe(&mut response, place.tagger(), &entry);
+            let content_type = content_type.as_deref().unwrap_or(content_types::DEFAULT);
+            let content_type = HeaderValue::from_str(content_type)
+                .unwrap_or(HeaderValue::from_static(content_types::DEFAULT));
+            response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+            Ok(response)
+        }
+    }
+}
+
+/// `PUT`.
+pub(crate) async fn put(
+    State(api): State<Arc<Api>>,
+    cache: CacheAt,
+    name: KeyName,
+    Query(writing): Query<Writing>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let place = Place::new(&api, cache, &name, writing.database)?;
+    let conditions = Conditions::read(request.headers())?;
+    let ttl_ms = ttl_ms(writing.ttl_ms, request.headers())?;
+    let content_type = content_type(request.headers())?;
+    let overhead = u64::from(ENTRY_OVERHEAD_BYTES) + name.0.len() as u64;
+    let room = place.keyspace.weight_max().saturating_sub(overhead);
+    let bytes_max = api.service.settings.limits.bulk_bytes_max.min(room as usize);
+    let body = read_body(request, bytes_max).await?;
+    let value = Value::new(&body);
+    let types = &api.content_types[cache.0];
+
+    let lane = api.lane();
+    let stored = place.keyspace.with_entry(&place.key, 0, |entry| {
+        let before = entry.peek();
+        if conditions.hold(place.tag(before.as_ref()).as_deref()) != Held::Yes {
+            return Err(precondition_failed());
+        }
+        let end = ttl_ms.map_or(End::Never, |ttl| End::At(entry.now_unix_ms().saturating_add(ttl)));
+        entry.set(value, end).map_err(too_heavy)?;
+        let version = entry.peek().map(|entry| entry.version);
+        if let Some(version) = version {
+            types.note(&place.key, version, &content_type);
+        }
+        Ok((before.is_some(), version))
+    });
+    drop(lane);
+    let (was_there, version) = stored?;
+    types.tidy(place.keyspace);
+
+    let status = if was_there { StatusCode::NO_CONTENT } else { StatusCode::CREATED };
+    let mut response = status.into_response();
+    if let Some(version) = version {
+        response.headers_mut().insert(header::ETAG, place.tagger().header(version));
+    }
+    Ok(response)
+}
+
+/// `DELETE`.
+pub(crate) async fn delete(
+    State(api): State<Arc<Api>>,
+    cache: CacheAt,
+    name: KeyName,
+    Query(which): Query<Which>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let conditions = Conditions::read(&headers)?;
+    let place = Place::new(&api, cache, &name, which.database)?;
+    let _lane = api.lane();
+    place.keyspace.with_entry(&place.key, 0, |entry| {
+        let found = entry.peek();
+        match conditions.hold(place.tag(found.as_ref()).as_deref()) {
+            Held::Yes if entry.remove() => Ok(StatusCode::NO_CONTENT),
+            Held::Yes => Err(place.unknown()),
+            _ => Err(precondition_failed()),
+        }
+    })
+}
+
+/// A value as the body of an answer, without copying it.
+struct Owned(Value);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Tag, age and end of an entry.
+fn describe(response: &mut Response, tagger: Tagger, entry: &Snapshot<Value>) {
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, tagger.header(entry.version));
+    let age_s = entry.age.as_secs();
+    headers.insert(header::AGE, HeaderValue::from(age_s));
+    let cached = match entry.remaining {
+        Some(left) => {
+            let left_s = ceil_s(left);
+            headers.insert(TTL, HeaderValue::from(left_s));
+            // Fresh for as long as is left: caches subtract the age from this.
+            format!("max-age={}", age_s.saturating_add(left_s))
+        }
+        None => "no-cache".to_owned(),
+    };
+    if let Ok(cached) = HeaderValue::from_str(&cached) {
+        headers.insert(header::CACHE_CONTROL, cached);
+    }
+    // What callers have stored must not run as a page of this server.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let sandbox = HeaderValue::from_static("default-src 'none'; sandbox");
+    headers.insert(header::CONTENT_SECURITY_POLICY, sandbox);
+}
+
+fn ceil_s(left: Duration) -> u64 {
+    left.as_secs() + u64::from(left.subsec_nanos() > 0)
+}
+
+fn precondition_failed() -> Problem {
+    let detail = "the entry is not as If-Match or If-None-Match wants it";
+    Problem::new(Kind::PreconditionFailed, detail)
+}
+
+fn too_heavy(error: WriteError) -> Problem {
+    let WriteError::TooHeavy { weight, weight_max } = error;
+    Problem::new(Kind::TooLarge, error.to_string())
+        .with("weight", weight)
+        .with("weight_max", weight_max)
+}
+
+/// The time to live that a write names, milliseconds: in the query, in `Ostler-TTL`, or as the
+/// `max-age` of `Cache-Control`; the first of them counts. None for ever.
+fn ttl_ms(query: Option<u64>, headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let wrong = |what: &str| {
+        let detail = format!("{what} is a whole number from 1 to a hundred years");
+        Problem::new(Kind::BadRequest, detail)
+    };
+    let seconds = |text: &str, what: &str| {
+        let seconds = text.trim().parse::<u64>().map_err(|_| wrong(what))?;
+        Ok(seconds.saturating_mul(1_000))
+    };
+    let (ttl_ms, what) = if let Some(ttl_ms) = query {
+        (ttl_ms, "ttl_ms")
+    } else if let Some(given) = headers.get(TTL) {
+        let what = "the header Ostler-TTL";
+        (seconds(given.to_str().unwrap_or_default(), what)?, what)
+    } else {
+        let lines = headers.get_all(header::CACHE_CONTROL).into_iter();
+        let lines = lines.filter_map(|line| line.to_str().ok());
+        let max_age = lines.flat_map(|line| line.split(',')).find_map(|directive| {
+            let (name, value) = directive.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("max-age").then(|| value.trim().trim_matches('"'))
+        });
+        let Some(max_age) = max_age else { return Ok(None) };
+        let what = "max-age in Cache-Control";
+        (seconds(max_age, what)?, what)
+    };
+    if (1..=TTL_MS_MAX).contains(&ttl_ms) { Ok(Some(ttl_ms)) } else { Err(wrong(what)) }
+}
+
+/// The content type of a write.
+fn content_type(headers: &HeaderMap) -> Result<String, Problem> {
+    let Some(given) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(content_types::DEFAULT.to_owned());
+    };
+    match given.to_str() {
+        Ok(given) if (1..=CONTENT_TYPE_LEN_MAX).contains(&given.len()) => Ok(given.to_owned()),
+        _ => {
+            let detail = format!("a Content-Type has 1 to {CONTENT_TYPE_LEN_MAX} ASCII characters");
+            Err(Problem::new(Kind::BadRequest, detail))
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Many entries removed at once: by their keys, by a prefix, or all.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Api;
+use super::entries::database_of;
+use super::extract::{CacheAt, Json};
+use super::problem::{Kind, Problem};
+use crate::keyspace::{Key, Keyspace};
+
+/// Slots looked through while the lane is held.
+const SLICE_SLOTS: u32 = 1_024;
+
+/// Which entries to remove: exactly one of `keys`, `prefix` and `all`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Invalidation {
+    /// Entries with these keys.
+    #[serde(default)]
+    keys: Option<Vec<String>>,
+    /// Entries whose keys begin so.
+    #[serde(default)]
+    prefix: Option<String>,
+    /// `true`: all entries, of all databases of the cache unless one is named.
+    #[serde(default)]
+    all: Option<bool>,
+    /// The database, the cache's first where none is named.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 15))]
+    database: Option<u8>,
+}
+
+/// What an invalidation did.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Invalidated {
+    /// Entries that are gone.
+    removed: u64,
+}
+
+/// `POST`.
+pub(crate) async fn invalidate(
+    State(api): State<Arc<Api>>,
+    cache: CacheAt,
+    Json(wanted): Json<Invalidation>,
+) -> Result<axum::Json<Invalidated>, Problem> {
+    let database = database_of(&api, cache, wanted.database)?;
+    let database_or_all = wanted.database;
+    let work = move || match (wanted.keys, wanted.prefix, wanted.all) {
+        (Some(keys), None, None) => Ok(remove_keys(&api, cache.of(&api), database, &keys)),
+        (None, Some(prefix), None) => Ok(sweep(&api, cache.of(&api), |key| {
+            key.database() == database && key.name().starts_with(prefix.as_bytes())
+        })),
+        (None, None, Some(true)) => Ok(sweep(&api, cache.of(&api), |key| {
+            database_or_all.is_none_or(|database| key.database() == database)
+        })),
+        _ => {
+            let detail = "name exactly one of keys, prefix and \"all\": true";
+            Err(Problem::new(Kind::BadRequest, detail))
+        }
+    };
+    let removed = super::caches::blocking(work).await??;
+    Ok(axum::Json(Invalidated { removed }))
+}
+
+fn remove_keys(api: &Api, keyspace: &Keyspace, database: u8, keys: &[String]) -> u64 {
+    let distinct: HashSet<_> = keys.iter().collect();
+    let mut removed = 0;
+    for name in distinct {
+        let _lane = api.lane();
+        removed += u64::from(keyspace.remove(&Key::new(database, name.as_bytes()), 0));
+    }
+    removed
+}
+
+/// Removes all entries that `is_meant`, a slice at a time, so that others get their turn.
+fn sweep(api: &Api, keyspace: &Keyspace, is_meant: impl Fn(&Key) -> bool) -> u64 {
+    let (mut removed, mut cursor) = (0, 0);
+    loop {
+        let lane = api.lane();
+        let (entries, next) = keyspace.scan(cursor, SLICE_SLOTS);
+        for (key, _) in entries.iter().filter(|(key, _)| is_meant(key)) {
+            removed += u64::from(keyspace.remove(key, 0));
+        }
+        drop(lane);
+        cursor = next;
+        if cursor == 0 {
+            return removed;
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Conversations over a stream in memory, with a clock that runs when nothing else does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::JoinHandle;
+
+use super::{BATCH_COMMANDS_MAX, Connection, STALL_MAX};
+use crate::clients::{Client, Peer};
+use crate::resp::front::Front;
+use crate::service::Service;
+use crate::settings::{CacheSettings, Limits, Settings};
+
+/// A server without sockets, and what clients do to it.
+struct Bench {
+    front: Arc<Front>,
+}
+
+impl Bench {
+    fn new(limits: Limits) -> Self {
+        let cache =
+            CacheSettings { policy: "native:s3fifo".to_owned(), ..CacheSettings::default() };
+        let settings = Settings { limits, caches: vec![cache], ..Settings::default() };
+        let service = Service::try_new(settings, 1);
+        Self { front: Arc::new(Front::new(service.expect("the settings are valid"))) }
+    }
+
+    /// A conversation through a pipe of `pipe_bytes` each way.
+    fn connect(&self, pipe_bytes: usize) -> (DuplexStream, Arc<Client>, JoinHandle<()>) {
+        let (near, far) = duplex(pipe_bytes);
+        let front = Arc::clone(&self.front);
+        let client = front.service().clients.admit(Peer::Unix, String::new(), 0);
+        let client = client.expect("there is room");
+        let talking = Arc::clone(&client);
+        let talk =
+            tokio::spawn(async move { Connection::new(&front, talking, far, 0).run().await });
+        (near, client, talk)
+    }
+
+    fn slow_clients(&self) -> u64 {
+        self.front.service().counters.slow_clients.load(Relaxed)
+    }
+}
+
+async fn read_exactly(stream: &mut DuplexStream, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    stream.read_exact(&mut bytes).await.expect("the server answers");
+    bytes
+}
+
+async fn read_all(stream: &mut DuplexStream) -> String {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.expect("the server ends");
+    String::from_utf8(bytes).expect("text")
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_answers_in_order_however_the_bytes_come() {
+    let bench = Bench::new(Limits::default());
+    let (mut stream, _, talk) = bench.connect(64);
+    for byte in b"*2\r\n$4\r\nECHO\r\n$5\r\nhello\r\nPING\r\n" {
+        stream.write_all(&[*byte]).await.expect("the server reads");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(read_exactly(&mut stream, 18).await, b"$5\r\nhello\r\n+PONG\r\n");
+    stream.shutdown().await.expect("the pipe closes");
+    assert_eq!(read_all(&mut stream).await, "");
+    talk.await.expect("no panic");
+    assert!(bench.front.service().clients.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_the_end_is_answered() {
+    let bench = Bench::new(Limits::default());
+    let (mut stream, _, talk) = bench.connect(1 << 20);
+    let count = 3 * BATCH_COMMANDS_MAX;
+    stream.write_all(&b"PING\r\n".repeat(count)).await.expect("the pipe is large");
+    stream.shutdown().await.expect("the pipe closes");
+    assert_eq!(read_all(&mut stream).await, "+PONG\r\n".repeat(count));
+    talk.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_batch_does_not_starve_others() {
+    let bench = Bench::new(Limits::default());
+    let (mut greedy, _, _talk) = bench.connect(1 << 20);
+    let (mut modest, _, _other) = bench.connect(1 << 10);
+    greedy.write_all(&b"PING\r\n".repeat(8 * BATCH_COMMANDS_MAX)).await.expect("the pipe is large");
+    modest.write_all(b"PING\r\n").await.expect("the pipe is large");
+    assert_eq!(read_exactly(&mut modest, 7).await, b"+PONG\r\n");
+    let commands = bench.front.service().counters.commands.load(Relaxed);
+    let bound = 4 * BATCH_COMMANDS_MAX as u64;
+    assert!(commands < bound, "the greedy one ran {commands} commands first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn quit_ends_it_after_its_reply() {
+    let bench = Bench::new(Limits::default());
+    let (mut stream, _, talk) = bench.connect(1 << 10);
+    stream.write_all(b"PING\r\nQUIT\r\nPING\r\n").await.expect("the pipe is large");
+    assert_eq!(read_all(&mut stream).await, "+PONG\r\n+OK\r\n");
+    talk.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_breaks_the_protocol_is_told_and_cut_off() {
+    let bench = Bench::new(Limits::default());
+    let (mut stream, _, talk) = bench.connect(1 << 10);
+    stream.write_all(b"PING\r\n*1\r\nfoo\r\nPING\r\n").await.expect("the pipe is large");
+    let expected = "+PONG\r\n-ERR Protocol error: expected '$', got 'f'\r\n";
+    assert_eq!(read_all(&mut stream).await, expected);
+    drop(stream);
+    talk.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_listen_is_cut_off() {
+    let bench = Bench::new(Limits::default());
+    let (mut stream, _, talk) = bench.connect(16);
+    let started = tokio::time::Instant::now();
+    stream.write_all(b"PING\r\nPING\r\nPING\r\nPING\r\n").await.expect("the server reads");
+    talk.await.expect("no panic");
+    assert!(started.elapsed() >= STALL_MAX);
+    assert_eq!(bench.slow_clients(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_without_listening_stops_itself_and_loses_nothing() {
+    let limits = Limits { output_bytes_max: 2 << 20, ..Limits::default() };
+    let bench = Bench::new(limits);
+    let (stream, _, talk) = bench.connect(1 << 10);
+    let (mut from, mut to) = tokio::io::split(stream);
+    let word = "x".repeat(100_000);
+    let request = format!("*2\r\n$4\r\nECHO\r\n$100000\r\n{word}\r\n");
+    let asking = tokio::spawn(async move {
+        for _ in 0..60 {
+            to.write_all(request.as_bytes()).await.expect("the server reads in the end");
+        }
+        to.shutdown().await.expect("the pipe closes");
+    });
+    // The clock runs only once everybody waits for somebody else.
+    tokio::time::sleep(STALL_MAX / 2).await;
+    assert!(!asking.is_finished(), "six megabytes are more than the server may keep");
+    let mut replies = Vec::new();
+    from.read_to_end(&mut replies).await.expect("the server answers");
+    assert_eq!(replies, format!("$100000\r\n{word}\r\n").repeat(60).as_bytes());
+    asking.await.expect("no panic");
+    talk.await.expect("no panic");
+    assert_eq!(bench.slow_clients(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_silent_is_cut_off_where_that_is_set() {
+    let idle_timeout = Duration::from_secs(300);
+    let bench = Bench::new(Limits { idle_timeout, ..Limits::default() });
+    let (mut stream, _, talk) = bench.connect(64);
+    let started = tokio::time::Instant::now();
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    stream.write_all(b"PING\r\n").await.expect("the server reads");
+    assert_eq!(read_all(&mut stream).await, "+PONG\r\n");
+    talk.await.expect("no panic");
+    assert_eq!(started.elapsed().as_secs(), 500);
+    assert_eq!(bench.slow_clients(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_out_of_turn_are_sent_and_bounded() {
+    let bench = Bench::new(Limits { output_bytes_max: 100, ..Limits::default() });
+    let (mut stream, client, talk) = bench.connect(1 << 10);
+    client.post(b"+one\r\n");
+    client.post(b"+two\r\n");
+    assert_eq!(read_exactly(&mut stream, 12).await, b"+one\r\n+two\r\n");
+    client.post(&[b'x'; 101]);
+    assert_eq!(read_all(&mut stream).await, "");
+    talk.await.expect("no panic");
+    assert_eq!(bench.slow_clients(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_answers_what_has_come() {
+    let bench = Bench::new(Limits::default());
+    let (mut stream, _, talk) = bench.connect(1 << 20);
+    stream.write_all(&b"PING\r\n".repeat(3_000)).await.expect("the pipe is large");
+    // The bytes are with the server once it has answered one of them.
+    assert_eq!(read_exactly(&mut stream, 7).await, b"+PONG\r\n");
+    bench.front.drain();
+    assert_eq!(read_all(&mut stream).await, "+PONG\r\n".repeat(2_999));
+    talk.await.expect("no panic");
+}

@@ -1,0 +1,162 @@
+use super::*;
+use crate::auth::Role;
+
+fn load_text(
+    text: &str,
+    variables: &[(&str, &str)],
+    flags: Flags,
+) -> Result<Settings, SettingsError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ostler.toml");
+    std::fs::write(&path, text).unwrap();
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    load(Some(&path), &variable, flags)
+}
+
+fn error(text: &str, variables: &[(&str, &str)], flags: Flags) -> String {
+    load_text(text, variables, flags).unwrap_err().to_string()
+}
+
+fn text(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+#[test]
+fn without_a_word_everything_is_a_default() {
+    assert_eq!(load(None, &|_| None, Flags::default()).unwrap(), Settings::default());
+    assert_eq!(load_text("", &[], Flags::default()).unwrap(), Settings::default());
+}
+
+#[test]
+fn the_example_says_the_defaults() {
+    assert_eq!(load_text(EXAMPLE, &[], Flags::default()).unwrap(), Settings::default());
+    let shown: Vec<&str> = EXAMPLE
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .filter(|line| !line.is_empty() && !line.starts_with(' '))
+        .collect();
+    let settings = load_text(&shown.join("\n"), &[], Flags::default()).unwrap();
+    assert_eq!(settings, Settings::default());
+    let said = |name: &str| shown.iter().any(|line| line.starts_with(&format!("{name} = ")));
+    for name in ["resp", "http", "capacity", "policy", "clients_max", "drain_timeout"] {
+        assert!(said(name), "{name}");
+    }
+    // The examples in words can be taken as they are, but for the files that they name.
+    let words: Vec<&str> = EXAMPLE.lines().filter_map(|line| line.strip_prefix("# ")).collect();
+    for start in ["[[cache]]", "[[token]]", "[tls]", "data_dir = ", "resp_unix = ", "threads = "] {
+        assert!(words.iter().any(|line| line.starts_with(start)), "{start}");
+    }
+}
+
+#[test]
+fn variables_go_over_the_file_and_flags_over_both() {
+    let file = "resp = '127.0.0.1:1'\nhttp = '127.0.0.1:2'\n[[cache]]\ncapacity = '3MiB'";
+    let variables =
+        [("OSTLER_HTTP", "127.0.0.1:20"), ("OSTLER_CAPACITY", "4MiB"), ("OSTLER_RESP", "")];
+    let flags = Flags { capacity: text("5MiB"), policy: text("lru"), ..Flags::default() };
+    let settings = load_text(file, &variables, flags).unwrap();
+    assert_eq!(settings.resp.unwrap().port(), 1, "an empty variable says nothing");
+    assert_eq!(settings.http.unwrap().port(), 20);
+    let cache = &settings.caches[0];
+    assert_eq!((cache.capacity_bytes, cache.policy.as_str()), (5 << 20, "lru"));
+}
+
+#[test]
+fn several_caches_share_the_databases() {
+    let file = "[[cache]]\nname = 'a'\n[[cache]]\nname = 'b'\ndatabases = [1, 3]";
+    let settings = load_text(file, &[], Flags::default()).unwrap();
+    assert_eq!(settings.caches[1].databases, [1, 3]);
+    assert_eq!(settings.caches[0].databases.len(), 14);
+    assert!(!settings.caches[0].databases.contains(&3));
+}
+
+#[test]
+fn tokens_come_from_texts_files_and_variables() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    std::fs::write(&path, "from-file\n").unwrap();
+    let file = format!(
+        "[[token]]\nrole = 'read'\ntoken = 'inline'\n\
+         [[token]]\nrole = 'policy'\ntoken_file = '{}'\n\
+         [[token]]\nrole = 'admin'\ntoken_env = 'MINE'",
+        path.display()
+    );
+    let variables = [("MINE", "from-variable"), ("OSTLER_TOKEN", "outside")];
+    let settings = load_text(&file, &variables, Flags::default()).unwrap();
+    let grants: Vec<_> =
+        settings.tokens.iter().map(|grant| (grant.token.as_str(), grant.role)).collect();
+    let expected = [
+        ("inline", Role::Read),
+        ("from-file", Role::Policy),
+        ("from-variable", Role::Admin),
+        ("outside", Role::Admin),
+    ];
+    assert_eq!(grants, expected);
+    let flags = Flags { token_file: Some(path), ..Flags::default() };
+    let settings = load_text("", &variables, flags).unwrap();
+    assert_eq!(settings.tokens.len(), 1, "the flag goes over the variable");
+    assert_eq!(settings.tokens[0].token, "from-file");
+}
+
+#[test]
+fn what_cannot_be_is_named_with_what_would_be_right() {
+    let cache = |rest: &str| format!("[[cache]]\nname = 'a'\n{rest}");
+    for (file, expected) in [
+        ("resp = 'localhost'".to_owned(), "resp: `localhost` is no address: write 127.0.0.1:6379"),
+        ("resp = 'off'\nhttp = 'off'".to_owned(), "resp: nothing listens"),
+        ("http = '127.0.0.1:6379'".to_owned(), "http: it has the address of resp"),
+        (
+            "http = '0.0.0.0:80'".to_owned(),
+            "http: other machines reach 0.0.0.0:80, and there is no token",
+        ),
+        ("resp = '[::]:80'".to_owned(), "resp: other machines reach"),
+        ("threads = 0".to_owned(), "threads: write a number from 1"),
+        ("cache = []".to_owned(), "cache: there is none; write [[cache]]"),
+        (cache("capacity = '1KiB'"), "cache `a`: capacity: 1024 bytes are too few; at least 1MiB"),
+        (cache("databases = [1, 1]"), "cache `a`: databases: database 1 is given twice"),
+        (cache("databases = [16]"), "cache `a`: databases: there is no database 16"),
+        (cache("policy = 'lru('"), "cache `a`: policy: policy `lru(`: the parenthesis"),
+        (cache("policy = 'sieva'"), "cache `a`: policy: there is no `sieva`; there are arc, clock"),
+        (cache("shards = 0"), "cache `a`: shards: "),
+        (cache("[[cache]]\nname = 'a'\ndatabases = []"), "cache `a`: name: another cache has it"),
+        (cache("[[cache]]\nname = 'b'"), "cache `b`: databases: two caches name none"),
+        ("[[cache]]\nname = 'A b'".to_owned(), "cache `A b`: name: a name has 1 to 64"),
+        (cache("[[cache]]\ndatabases = []"), "cache: one of several has no name"),
+        ("tls = { key = 'k.pem' }".to_owned(), "tls: there is a key, and no certificate"),
+        ("tls = { key = '/no/k', certificate = '/no/c' }".to_owned(), "tls certificate: /no/c: "),
+        ("[[token]]\nrole = 'read'".to_owned(), "token 1: give exactly one of token, token_file"),
+        ("[[token]]\nrole = 'read'\ntoken = ''".to_owned(), "token 1: a token is one or more"),
+        (
+            "[[token]]\nrole = 'read'\ntoken_env = 'NO'".to_owned(),
+            "token 1: the variable NO is not",
+        ),
+        ("[limits]\nbulk_max = '1GiB'".to_owned(), "limits: bulk_max: write 1024 to 536870912"),
+        ("[limits]\nclients_max = 0".to_owned(), "limits: clients_max: write a number from 1"),
+    ] {
+        let error = error(&file, &[], Flags::default());
+        assert!(error.contains(expected), "{file:?}: {error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+    let token = "http = '0.0.0.0:80'\n[[token]]\nrole = 'read'\ntoken = 'x'";
+    assert!(load_text(token, &[], Flags::default()).is_ok());
+    let uploaded = "data_dir = 'd'\n[[cache]]\npolicy = 'mine'";
+    assert!(load_text(uploaded, &[], Flags::default()).is_ok(), "it may have been uploaded");
+}
+
+#[test]
+fn mistakes_of_variables_and_flags_name_them() {
+    let two = "[[cache]]\nname = 'a'\n[[cache]]\nname = 'b'\ndatabases = [1]";
+    let flags = || Flags { capacity: text("5MiB"), ..Flags::default() };
+    assert!(error(two, &[], flags()).starts_with("--capacity: the settings' file has 2 caches"));
+    let bad = Flags { capacity: text("5"), ..Flags::default() };
+    assert!(error("", &[], bad).starts_with("--capacity: `5` is no size: write 64KiB"));
+    let variables = [("OSTLER_THREADS", "many")];
+    assert!(error("", &variables, Flags::default()).starts_with("OSTLER_THREADS: "));
+    let half = Flags { tls_cert: Some("c.pem".into()), ..Flags::default() };
+    assert!(error("", &[], half).starts_with("tls: there is a certificate, and no key"));
+    let variables = [("OSTLER_TOKEN", "a"), ("OSTLER_TOKEN_FILE", "b")];
+    assert!(error("", &variables, Flags::default()).starts_with("OSTLER_TOKEN_FILE: a token"));
+}
