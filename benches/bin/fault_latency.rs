@@ -69,6 +69,9 @@ const WALK: usize = 1_000_000;
 /// From the appointment of a turncoat to the first window.
 const CALM: Duration = Duration::from_millis(20);
 
+/// Windows waited for a fault that did not come in its own.
+const WAITS_MAX: usize = 100;
+
 /// What the p99 around a fault may be, as a multiple of that without.
 const P99_RATIO_MAX: f64 = 2.0;
 
@@ -117,8 +120,7 @@ fn measure(
     (warm, walks): (&[u64], &[Vec<u64>]),
     (rounds, window): (usize, Duration),
 ) -> Result<Outcome> {
-    // Each shard is to fault by itself, so no number of faults is too many.
-    let builder = Cache::builder(ENTRIES as u64).hasher(FixedState::default()).faults_max(0);
+    let builder = Cache::builder(ENTRIES as u64).hasher(FixedState::default());
     let cache: LiveCache = builder.policy(ostler::policy(HONEST)?).build()?;
     get_or_insert(&cache, warm);
     let sources = (ostler::policy(HONEST)?, hostile(guest)?);
@@ -159,6 +161,8 @@ fn betray(
     let mut kind = String::new();
     for _ in 0..rounds {
         let (turncoat, signal) = Turncoat::new(honest.clone(), hostile.clone());
+        // Trusted again after the round before.
+        cache.pardon(&turncoat);
         cache.set_policy(Arc::new(turncoat))?;
         thread::sleep(CALM);
         phase.set(1);
@@ -167,8 +171,15 @@ fn betray(
         signal.give();
         thread::sleep(window);
         phase.set(0);
-        let status = cache.seat_status();
-        let fault = status.faults.iter().flatten().next();
+        // On a busy machine the load may not have come so far in the window.
+        let mut fault = None;
+        for _ in 0..WAITS_MAX {
+            fault = cache.seat_status().faults.into_iter().flatten().next();
+            if fault.is_some() {
+                break;
+            }
+            thread::sleep(window);
+        }
         let fault = fault.with_context(|| format!("{} did not fault", hostile.label()))?;
         kind = fault.kind().to_owned();
     }
@@ -182,7 +193,8 @@ fn table(args: &Args, rounds: usize, outcomes: &[Outcome]) -> String {
          zipf(1.0) over {KEYS_PER_ENTRY} times the capacity, {}.\n\n```\ncargo run --release -p \
          ostler-benches --bin fault-latency --{quick} --results benches/RESULTS.md\n```\n\n\
          {rounds} times for each module, {HONEST} serves for a window of {} ms and is hostile from the \
-         beginning of the next; then every shard faults and goes on under the engine's own eviction. The \
+         beginning of the next; three shards fault, which quarantines it, and all go on under the engine's own \
+         eviction. The \
          latencies are those of all reads in the windows; at most {P99_RATIO_MAX} times the p99 without a \
          fault is allowed. No call failed and no read was wrong; the weight stayed within capacity and slack.\n\n\
          | module | what it does | faults | p50 without | with | p99 without | with | × | \
