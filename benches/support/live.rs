@@ -114,7 +114,9 @@ impl Load<'_> {
             if current == OVER {
                 break;
             }
-            let inserts = number % INSERT_EVERY == 0;
+            // Other keys in every round, or after some rounds all that is ever inserted would be resident.
+            let round = number / self.keys.len();
+            let inserts = number % INSERT_EVERY == round % INSERT_EVERY;
             let timed = (self.timed == Timed::All || !inserts).then(Instant::now);
             if inserts {
                 let _ = black_box(self.cache.insert(key, key));
