@@ -2,6 +2,7 @@
 
 mod clients;
 mod load;
+mod quarantine;
 mod redis_rs;
 mod wire;
 

@@ -43,6 +43,49 @@ pub fn guests() -> Vec<Guest> {
     files.iter().map(read).collect()
 }
 
+/// Guests that pass the conformance run, which they know by its seed, and break the contract in a cache:
+/// what an upload cannot find out. Each is the honest FIFO with a trick at the start of its step.
+///
+/// # Panics
+///
+/// Where the honest FIFO has not the form that this changes.
+#[must_use]
+pub fn cheats() -> Vec<Guest> {
+    let honest = root().join("tests/guests/good_fifo.wat");
+    let honest = std::fs::read_to_string(honest).expect("a guest is readable");
+    let tricks = [
+        ("trap", "unreachable"),
+        ("deadline", "(loop $for_ever (br $for_ever))"),
+        ("bad_victim", "(i32.store (i32.const 4096) (i32.const -2)) (return (i32.const 1))"),
+        ("over_budget", "(return (i32.const 0))"),
+    ];
+    tricks.map(|(kind, trick)| cheat(&honest, kind, trick)).to_vec()
+}
+
+fn cheat(honest: &str, kind: &str, trick: &str) -> Guest {
+    let step =
+        "(func (export \"ostler_step\") (param $n i32) (result i32)\n    (local $record i32)";
+    let seed =
+        "(global.set $capacity (local.get $capacity))\n    (call $reserve (local.get $slots))";
+    let changes = [
+        ("(param i64) (result i32)".to_owned(), "(param $seed i64) (result i32)".to_owned()),
+        (seed.to_owned(), format!("{seed}\n    (global.set $seed (local.get $seed))")),
+        (
+            step.to_owned(),
+            format!(
+                "(global $seed (mut i64) (i64.const 0))\n  {step}\n    \
+                 (if (i64.ne (global.get $seed) (i64.const 42)) (then {trick}))"
+            ),
+        ),
+    ];
+    let text = changes.iter().fold(honest.to_owned(), |text, (old, new)| {
+        assert_eq!(text.matches(old).count(), 1, "{old}");
+        text.replace(old, new)
+    });
+    let module = wat::parse_str(&text).expect("a guest assembles");
+    Guest { name: format!("cheat_{kind}"), expect: Expect::Fault(kind.to_owned()), module }
+}
+
 fn read(path: &PathBuf) -> Guest {
     let text = std::fs::read_to_string(path).expect("a guest is readable");
     let first = text.lines().next().unwrap_or_default();

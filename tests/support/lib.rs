@@ -21,7 +21,7 @@ pub use builtins::{extreme_params, manifest_of, module_of};
 pub use checkout::{files, relative, root};
 pub use cli::{Ran, ostler, ostler_line};
 pub use fifo::Fifo;
-pub use guests::{Expect, Guest, guests};
+pub use guests::{Expect, Guest, cheats, guests};
 pub use live::{Books, Counted, Scripted, assert_within, native, refusal};
 pub use mock::{Answer, Mock, Told};
 pub use model::{Model, Operation};

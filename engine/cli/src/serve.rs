@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// Where uploaded policies are kept; without it they are forgotten at the end.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Threads that serve the clients of Redis [default: one a core, at most 8].
+    /// Threads that serve the clients of Redis [default: one a core but one, at most 8].
     #[arg(long, value_name = "N")]
     threads: Option<String>,
     /// A file with a token that may do everything; needed to listen elsewhere than on this machine.

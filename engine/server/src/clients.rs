@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -124,6 +124,11 @@ impl Client {
         self.mailbox.lock().len()
     }
 
+    /// Lets its connection look around: something changed that it may have to heed.
+    pub fn nudge(&self) {
+        self.wake.notify_one();
+    }
+
     /// Asks its connection to end.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -152,7 +157,7 @@ impl Client {
 pub struct Clients {
     by_id: DashMap<ClientId, Arc<Client>>,
     next_id: AtomicU64,
-    clients_max: usize,
+    clients_max: AtomicUsize,
     mailbox_max: usize,
 }
 
@@ -160,13 +165,18 @@ impl Clients {
     /// None yet; at most `clients_max`, with `mailbox_max` bytes unread each.
     #[must_use]
     pub fn new(clients_max: usize, mailbox_max: usize) -> Self {
-        Self { by_id: DashMap::new(), next_id: AtomicU64::new(1), clients_max, mailbox_max }
+        Self {
+            by_id: DashMap::new(),
+            next_id: AtomicU64::new(1),
+            clients_max: AtomicUsize::new(clients_max),
+            mailbox_max,
+        }
     }
 
     /// A new client, none where there are too many.
     #[must_use]
     pub fn admit(&self, peer: Peer, local: String, now_unix_ms: u64) -> Option<Arc<Client>> {
-        if self.by_id.len() >= self.clients_max {
+        if self.by_id.len() >= self.clients_max() {
             return None;
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -222,6 +232,11 @@ impl Clients {
     /// How many there may be.
     #[must_use]
     pub fn clients_max(&self) -> usize {
-        self.clients_max
+        self.clients_max.load(Ordering::Relaxed)
+    }
+
+    /// Changes how many there may be. Those that are there stay.
+    pub fn set_clients_max(&self, clients_max: usize) {
+        self.clients_max.store(clients_max, Ordering::Relaxed);
     }
 }

@@ -1,6 +1,6 @@
 //! The server's time: steady milliseconds since its start, and what they are since 1970.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ostler_core::Clock;
 
@@ -19,7 +19,11 @@ impl ServerClock {
     #[must_use]
     pub fn new() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { start: Instant::now(), start_unix_ms: since.as_millis() as u64 }
+        let now = Instant::now();
+        // It starts at a whole millisecond of the wall clock, so that both tick together.
+        let beyond = Duration::from_nanos(u64::from(since.subsec_nanos() % 1_000_000));
+        let start = now.checked_sub(beyond).unwrap_or(now);
+        Self { start, start_unix_ms: since.as_millis() as u64 }
     }
 
     /// Milliseconds since 1970.

@@ -25,6 +25,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use crate::keyspace::{Key, Keyspace};
+use crate::notifications::Event;
 use crate::resp::reply::Reply;
 use crate::service::Service;
 
@@ -174,6 +175,8 @@ pub enum Flow {
     Continue,
     /// It ends when the replies are through.
     Close,
+    /// The command did not run: it is to be tried again when the pause is over.
+    Pause,
 }
 
 /// One command on its way: who sent it, its words, and where its reply goes.
@@ -204,6 +207,12 @@ impl<'a> Call<'a, '_> {
     /// `name` as the cache looks it up, without an allocation for it.
     pub fn lookup(&mut self, name: &[u8]) -> &[u8] {
         self.session.lookup(name)
+    }
+
+    /// Tells those who listen for it that `event` happened to the key `name` of the session's database.
+    #[inline]
+    pub(crate) fn tell(&self, event: Event, name: &[u8]) {
+        self.service.notifications.tell(event, self.session.database, name);
     }
 
     /// Replies with an error. For a one-line `return call.error(…)`.

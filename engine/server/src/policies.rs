@@ -6,7 +6,9 @@
 //!
 //! Locks, in this order: `changing`, `store`, `state`, `compiled`.
 
+pub mod conformance;
 mod errors;
+mod judge;
 mod load;
 mod queue;
 mod registry;
@@ -27,6 +29,7 @@ use serde_json::{Map, Value};
 use crate::keyspace::Keyspace;
 use crate::settings::Limits;
 pub use errors::{ActivateError, DeleteError, PolicyError, UploadError};
+use judge::Judge;
 use load::{builtins, load};
 use queue::Queue;
 pub use registry::{Charge, Parameter, PolicyVersion};
@@ -47,6 +50,7 @@ pub struct Policies {
 
 struct Shared {
     host: Host,
+    judge: Judge,
     builtins: Vec<PolicyInfo>,
     /// Held while a cache changes its policy, so that nobody deletes what it changes to.
     changing: Mutex<()>,
@@ -182,9 +186,11 @@ impl Policies {
 
     fn with_store(store: Store, limits: &Limits) -> Result<Self, PolicyError> {
         let host = ostler::host()?;
-        let registry = load(&store, &host)?;
+        let judge = Judge::try_new(&host).map_err(ostler::OpenError::from)?;
+        let registry = load(&store, &judge)?;
         let shared = Shared {
             host,
+            judge,
             builtins: builtins(),
             changing: Mutex::new(()),
             store: Mutex::new(store),
@@ -365,9 +371,8 @@ impl Shared {
     }
 
     fn judge(&self, id: ModuleId, module: &[u8]) -> Result<PolicyVersion, UploadError> {
-        let admission = self.host.runtime().admit(module);
-        let verdict = admission.verdict;
-        let Ok(compiled) = admission.module else {
+        let (verdict, compiled) = self.judge.judge(module);
+        let Some(compiled) = compiled else {
             return Err(UploadError::Refused { verdict: Box::new(verdict) });
         };
         let version = PolicyVersion::new(id, module.len() as u64, compiled.manifest());

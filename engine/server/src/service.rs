@@ -1,9 +1,9 @@
 //! What all fronts of one server share.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use ostler_core::PolicyEvent;
+use ostler_core::{Clock, PolicyEvent};
 
 use crate::auth::Grants;
 use crate::channels::Channels;
@@ -13,7 +13,10 @@ use crate::commands::server::config::Tunables;
 use crate::histogram::Histogram;
 use crate::keyspace::{DATABASES, Keyspace, KeyspaceSetup};
 use crate::lanes::Lanes;
+use crate::notifications::Notifications;
+use crate::pause::Pause;
 use crate::policies::{Policies, PolicyError};
+use crate::rates::{Rates, Sample};
 use crate::settings::Settings;
 use crate::tallies::Tallies;
 use crate::tracking::Tracking;
@@ -31,15 +34,21 @@ pub struct Service {
     /// Connected clients.
     pub clients: Clients,
     /// Channels of `PUBLISH`.
-    pub channels: Channels,
+    pub channels: Arc<Channels>,
+    /// Who hears on channels what happens to keys.
+    pub notifications: Arc<Notifications>,
     /// Who is told of changed keys.
     pub tracking: Arc<Tracking>,
     /// Who may do what.
     pub grants: Grants,
     /// Who runs commands when.
     pub lanes: Lanes,
+    /// Whether commands wait.
+    pub pause: Pause,
     /// What happened since the start.
     pub counters: Counters,
+    /// What it does per second.
+    pub rates: Rates,
     /// How long commands took, as far as they were timed.
     pub latency: Histogram,
     /// What happened to policies since the start.
@@ -111,6 +120,8 @@ impl Service {
         let tracking = Arc::new(Tracking::default());
         let policies = Policies::open(settings.data_dir.as_deref(), &settings.limits)?;
         let tallies = Arc::new(Tallies::default());
+        let channels = Arc::new(Channels::default());
+        let notifications = Arc::new(Notifications::new(Arc::clone(&channels)));
         let (events, _) = tokio::sync::broadcast::channel(256);
         let mut databases = [None; DATABASES as usize];
         let mut caches = Vec::new();
@@ -134,7 +145,8 @@ impl Service {
                     let _ = teller.send(event);
                 }),
             };
-            let made = Keyspace::try_new(setup, clock, Arc::clone(&tracking));
+            let (tracked, notified) = (Arc::clone(&tracking), Arc::clone(&notifications));
+            let made = Keyspace::try_new(setup, clock, tracked, notified);
             let made =
                 made.map_err(|source| ServiceError::Cache { cache: cache.name.clone(), source })?;
             caches.push(Arc::new(made));
@@ -144,12 +156,15 @@ impl Service {
             caches,
             policies,
             clients: Clients::new(settings.limits.clients_max, settings.limits.output_bytes_max),
-            channels: Channels::default(),
+            channels,
+            notifications,
             tracking,
             grants: Grants::new(settings.tokens.clone()),
             lanes: Lanes::new(threads + 1),
+            pause: Pause::default(),
             counters: Counters::default(),
-            tunables: Tunables::default(),
+            tunables: Tunables::new(&settings.limits),
+            rates: Rates::default(),
             latency: Histogram::default(),
             tallies,
             events,
@@ -163,6 +178,16 @@ impl Service {
     pub fn keyspace(&self, database: u8) -> Option<&Arc<Keyspace>> {
         let index = (*self.databases.get(usize::from(database))?)?;
         self.caches.get(index)
+    }
+
+    /// Notes how the counters stand; to be called about every 100 ms.
+    pub fn note_rates(&self) {
+        self.rates.note(Sample {
+            now_ms: self.clock.now_ms(),
+            commands: self.counters.commands.load(Relaxed),
+            bytes_in: self.counters.bytes_in.load(Relaxed),
+            bytes_out: self.counters.bytes_out.load(Relaxed),
+        });
     }
 
     /// The cache of this name.

@@ -129,7 +129,7 @@ pub struct Limits {
     pub inline_bytes_max: usize,
     /// Silence after which a client is cut off, zero for never.
     pub idle_timeout: Duration,
-    /// Bytes of a policy module.
+    /// Bytes of a policy module; by default what the Wasm host admits, which is also the most.
     pub module_bytes_max: usize,
     /// Uploads that wait for the compiler.
     pub compile_queue_max: usize,
@@ -146,7 +146,7 @@ impl Default for Limits {
             output_bytes_max: 64 << 20,
             inline_bytes_max: 64 << 10,
             idle_timeout: Duration::ZERO,
-            module_bytes_max: 4 << 20,
+            module_bytes_max: ostler_wasm::Limits::default().module_bytes_max,
             compile_queue_max: 16,
             drain_timeout: Duration::from_secs(5),
         }

@@ -52,7 +52,8 @@ def counting(cache):
     equal(cache.decr("count", 5), 6)
     try:
         cache.incr("nothing")
-    except ValueError:
+    # django-redis asks by a Lua script whether the key is there; without scripts it adds to None.
+    except (ValueError, TypeError):
         pass
     else:
         raise AssertionError("a counter that is not there has to be an error")

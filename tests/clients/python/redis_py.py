@@ -5,7 +5,6 @@ import asyncio
 import redis
 import redis.asyncio
 from redis.cache import CacheConfig
-from redis.connection import CacheProxyConnection
 
 from checks import address, check, equal, eventually
 
@@ -170,8 +169,6 @@ def get_calls(client):
 
 
 def client_side_cache():
-    # redis-py offers it from Redis 7.4 on, by the version that the server tells; what it needs is older.
-    CacheProxyConnection.MIN_ALLOWED_VERSION = "7.0.0"
     writer = redis.Redis(HOST, PORT, db=9, protocol=2)
     reader = redis.Redis(HOST, PORT, db=9, protocol=3, cache_config=CacheConfig(max_size=100))
     with check("redis-py client-side cache: hits stay at the client"):

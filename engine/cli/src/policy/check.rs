@@ -1,9 +1,8 @@
 //! `ostler policy check`: would a cache admit this module, and if not, why?
 //!
-//! The steps up to the compiler are the host crate's, the conformance run is the SDK's; this joins
-//! the two and prints what came of it. It judges nothing itself.
+//! The steps up to the compiler are the host crate's, the conformance run is the one that a server
+//! does on each upload; this prints what came of it. It judges nothing itself.
 
-mod guest;
 mod verdict;
 
 use std::io::Write;
@@ -13,11 +12,10 @@ use anyhow::{Context, Result, bail};
 use ostler::{PolicySource, PolicySpec};
 use ostler_abi::{Kind, Record, Setup};
 use ostler_core::{PolicyFault, PolicyInstance};
-use ostler_policy::check::conformance;
-use ostler_wasm::{Limits, Metering, Outcome, PolicyModule, Runtime};
+use ostler_server::policies::conformance;
+use ostler_wasm::PolicyModule;
 
 use crate::{EXIT_DONE, EXIT_FAILED};
-use guest::Guest;
 use verdict::{Findings, Memory};
 
 /// Slots at which a policy's memory is measured.
@@ -78,8 +76,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
 
 /// Admission, then conformance and memory where there is something to run.
 fn examine(bytes: &[u8], spec: &PolicySpec) -> Result<Findings> {
-    let runtime = Runtime::try_new(Metering::fuel(), Limits::default())
-        .context("the WebAssembly runtime does not start here")?;
+    let runtime = conformance::runtime().context("the WebAssembly runtime does not start here")?;
     let admission = runtime.admit(bytes);
     let mut findings = Findings {
         source: spec.source.to_string(),
@@ -91,17 +88,7 @@ fn examine(bytes: &[u8], spec: &PolicySpec) -> Result<Findings> {
         return Ok(findings);
     };
     let params = module.manifest().params(&spec.params)?;
-    let report = conformance(&mut |setup: Setup| {
-        let guest = Guest::try_new(&module, setup, &params).map_err(|fault| fault.to_string())?;
-        Ok(Box::new(guest))
-    });
-    match report.first_failure() {
-        None => {
-            let count = report.checks.len();
-            findings.verdict.push("conformance", Outcome::Passed, format!("{count} scenarios"));
-        }
-        Some(failure) => findings.verdict.push("conformance", Outcome::Failed, failure),
-    }
+    let report = conformance::run(&module, &params, &mut findings.verdict);
     findings.scenarios = report.checks;
     findings.memory = Some(Memory {
         bytes_per_slot: module.manifest().bytes_per_slot(),

@@ -2,14 +2,21 @@
 
 mod others;
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::auth::Role;
 use crate::commands::parse::{SYNTAX, database, is};
 use crate::commands::session::Replies;
 use crate::commands::{Call, Command, Flag, Flow, Session};
+use crate::pause::Extent;
 use crate::resp::reply::Protocol;
 
-/// The version of Redis whose behaviour clients find here.
-pub(crate) const REDIS_VERSION: &str = "7.0.15";
+/// The version of Redis that clients are told. What is here behaves as in 7.0.15, but redis-py offers
+/// client-side caching only to servers from 7.4 on; nothing of strings, expiry and tracking that clients
+/// use differs between the two.
+pub(crate) const REDIS_VERSION: &str = "7.4.0";
 
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 const NAME_REFUSED: &str =
@@ -273,6 +280,33 @@ fn unblock(call: &mut Call<'_, '_>) -> Flow {
     Flow::Continue
 }
 
+/// The longest pause, milliseconds: a hundred years.
+const PAUSE_MS_MAX: u64 = 100 * 365 * 24 * 3_600 * 1_000;
+
+fn pause(call: &mut Call<'_, '_>) -> Flow {
+    let extent = match call.words {
+        [_, _, _] => Extent::All,
+        [_, _, _, word] if is(word, "write") => Extent::Writes,
+        [_, _, _, word] if is(word, "all") => Extent::All,
+        [_, _, _, _] => return call.error("ERR CLIENT PAUSE mode must be WRITE or ALL"),
+        _ => return call.wrong_subcommand(),
+    };
+    let ms = match crate::commands::parse::integer(call.words[2]).map(u64::try_from) {
+        Some(Ok(ms)) => ms.min(PAUSE_MS_MAX),
+        Some(Err(_)) => return call.error("ERR timeout is negative"),
+        None => return call.error("ERR timeout is not an integer or out of range"),
+    };
+    call.service.pause.begin(extent, Instant::now() + Duration::from_millis(ms));
+    call.reply.ok();
+    Flow::Continue
+}
+
+fn unpause(call: &mut Call<'_, '_>) -> Flow {
+    call.service.pause.end();
+    call.reply.ok();
+    Flow::Continue
+}
+
 fn client_help(call: &mut Call<'_, '_>) -> Flow {
     call.help(&[
         "CACHING (YES|NO)",
@@ -301,6 +335,8 @@ fn client_help(call: &mut Call<'_, '_>) -> Flow {
         "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
         "NO-EVICT (ON|OFF)",
         "    Protect current client connection from eviction.",
+        "PAUSE <timeout> [WRITE|ALL]",
+        "    Suspend all, or just write, clients for <timeout> milliseconds.",
         "REPLY (ON|OFF|SKIP)",
         "    Control the replies sent to the current connection.",
         "SETINFO (LIB-NAME|LIB-VER) <value>",
@@ -314,6 +350,8 @@ fn client_help(call: &mut Call<'_, '_>) -> Flow {
         "    Report tracking status for the current connection.",
         "UNBLOCK <clientid> [TIMEOUT|ERROR]",
         "    Unblock the specified blocked client.",
+        "UNPAUSE",
+        "    Stop the current client pause, resuming traffic.",
     ])
 }
 
@@ -387,6 +425,16 @@ pub const COMMANDS: &[Command] = &[
     Command {
         flags: &[Flag::Admin],
         ..client("client|kill", -3, "Ends connections.", others::kill)
+    },
+    Command {
+        since: "3.0.0",
+        flags: &[Flag::Admin, Flag::Alone],
+        ..client("client|pause", -3, "Lets commands wait.", pause)
+    },
+    Command {
+        since: "6.2.0",
+        flags: &[Flag::Admin],
+        ..client("client|unpause", 2, "Lets commands run again.", unpause)
     },
     Command {
         since: "7.0.0",

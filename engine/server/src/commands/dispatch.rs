@@ -9,6 +9,7 @@ use crate::auth::Role;
 use crate::commands::calls::Ran;
 use crate::commands::session::Replies;
 use crate::commands::{Call, Flag, Flow, Row, Session, row, rows};
+use crate::pause::Extent;
 use crate::resp::reply::{Protocol, Reply};
 use crate::service::Service;
 
@@ -27,7 +28,8 @@ enum Refusal {
 
 /// Runs the command of `words` and appends its reply to `out`. `words` must not be empty.
 ///
-/// The caller holds a lane, or all of them where [`is_alone`] says so, and calls [`settle`] when its
+/// The caller holds a lane, or all of them where [`is_alone`] says so, lets them go where the command has
+/// to wait ([`Flow::Pause`]), and calls [`settle`] when its
 /// batch is through.
 pub fn execute(
     service: &Arc<Service>,
@@ -38,6 +40,7 @@ pub fn execute(
     let start = out.len();
     let found = lookup(words);
     let flow = match admit(service, session, found, words) {
+        Ok(row) if has_to_wait(service, session, row) => return Flow::Pause,
         Ok(row) if session.transaction.is_open() && !row.has(Flag::Unqueued) => {
             let bytes_max = service.settings.limits.output_bytes_max;
             match session.transaction.queue(row, words, bytes_max) {
@@ -80,6 +83,21 @@ pub fn is_alone(session: &Session, words: &[&[u8]]) -> bool {
         return row.command.name == "exec";
     }
     row.has(Flag::Alone) && row.command.name != "exec"
+}
+
+/// True where the command of `row` has to wait for the end of a pause.
+#[inline]
+fn has_to_wait(service: &Service, session: &Session, row: &Row) -> bool {
+    match service.pause.extent() {
+        None => false,
+        // Somebody must be able to end it.
+        Some(Extent::All) => row.command.name != "client|unpause",
+        Some(Extent::Writes) => match row.command.name {
+            "publish" | "spublish" => true,
+            "exec" => session.transaction.writes(),
+            _ => row.has(Flag::Write),
+        },
+    }
 }
 
 /// Counts what the session did since the last time, and shows it to others. To be called after each

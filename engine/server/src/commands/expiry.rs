@@ -3,8 +3,10 @@
 use crate::commands::parse::{
     NOT_AN_INTEGER, ONE_KEY, READ_FAST, TimeForm, WRITE_FAST, integer, is,
 };
+use crate::commands::strings::event_of;
 use crate::commands::{Call, Command, Flow};
 use crate::keyspace::End;
+use crate::notifications::Event;
 
 /// The commands of this file.
 pub const COMMANDS: &[Command] = &[
@@ -86,10 +88,14 @@ fn expire_by(call: &mut Call<'_, '_>, form: TimeForm) -> Flow {
     // What is before 1970 is over.
     let unix_ms = u64::try_from(unix_ms).unwrap_or(0);
     let moved = keyspace.with_entry(&call.key(words[1]), call.session.client.id, |entry| {
-        let Some(current) = entry.end_unix_ms() else { return false };
-        options.allow(current, unix_ms) && entry.set_end(End::At(unix_ms))
+        let current = entry.end_unix_ms()?;
+        let moved = options.allow(current, unix_ms) && entry.set_end(End::At(unix_ms));
+        moved.then(|| event_of(entry, End::At(unix_ms)))
     });
-    call.reply.integer(i64::from(moved));
+    if let Some(event) = moved {
+        call.tell(event, words[1]);
+    }
+    call.reply.integer(i64::from(moved.is_some()));
     Flow::Continue
 }
 
@@ -170,6 +176,9 @@ fn in_seconds(ms: u64) -> u64 {
 fn reply_remaining(call: &mut Call<'_, '_>, unit: fn(u64) -> u64) -> Flow {
     let keyspace = call.keyspace();
     let entry = keyspace.entry(call.lookup(call.words[1]));
+    if entry.is_none() {
+        call.tell(Event::MISS, call.words[1]);
+    }
     let remaining = entry.map(|snapshot| snapshot.remaining.map(|left| left.as_millis() as u64));
     reply_time(call, remaining, unit)
 }
@@ -178,6 +187,9 @@ fn reply_end(call: &mut Call<'_, '_>, unit: fn(u64) -> u64) -> Flow {
     let key = call.key(call.words[1]);
     let writer = call.session.client.id;
     let end = call.keyspace().with_entry(&key, writer, |entry| entry.end_unix_ms());
+    if end.is_none() {
+        call.tell(Event::MISS, key.name());
+    }
     reply_time(call, end, unit)
 }
 
@@ -196,6 +208,9 @@ fn persist(call: &mut Call<'_, '_>) -> Flow {
     let moved = call.keyspace().with_entry(&key, call.session.client.id, |entry| {
         matches!(entry.end_unix_ms(), Some(Some(_))) && entry.set_end(End::Never)
     });
+    if moved {
+        call.tell(Event::PERSIST, key.name());
+    }
     call.reply.integer(i64::from(moved));
     Flow::Continue
 }

@@ -11,6 +11,7 @@ use crate::commands::parse::{
     WRITE_FAST, is,
 };
 use crate::commands::{Call, Command, Flag, Flow};
+use crate::notifications::Event;
 
 /// A command whose subcommands do the work.
 const CONTAINER: &[Flag] = &[Flag::Container];
@@ -65,12 +66,12 @@ pub const COMMANDS: &[Command] = &[
         "1.0.0",
         "Return the number of keys in the selected database",
     ),
-    Command::new("flushdb", -1, WRITE, NO_KEYS, flushdb).about(
+    Command::new("flushdb", -1, WRITE_ALONE, NO_KEYS, flushdb).about(
         "server",
         "1.0.0",
         "Remove all keys from the current database",
     ),
-    Command::new("flushall", -1, WRITE, NO_KEYS, flushall).about(
+    Command::new("flushall", -1, WRITE_ALONE, NO_KEYS, flushall).about(
         "server",
         "1.0.0",
         "Remove all keys from all databases",
@@ -149,17 +150,31 @@ fn subcommandless(call: &mut Call<'_, '_>) -> Flow {
 
 fn del(call: &mut Call<'_, '_>) -> Flow {
     let (keyspace, writer) = (call.keyspace(), call.session.client.id);
-    let names = call.words[1..].iter();
-    let removed = names.filter(|name| keyspace.remove(&call.key(name), writer)).count();
-    call.reply.integer(removed as i64);
+    let mut removed = 0;
+    for name in &call.words[1..] {
+        if keyspace.remove(&call.key(name), writer) {
+            removed += 1;
+            call.tell(Event::REMOVED, name);
+        }
+    }
+    call.reply.integer(removed);
     Flow::Continue
+}
+
+/// True where the key `name` is there. No request.
+fn is_there(call: &mut Call<'_, '_>, name: &[u8]) -> bool {
+    let keyspace = call.keyspace();
+    let found = keyspace.version(call.lookup(name)).is_some();
+    if !found {
+        call.tell(Event::MISS, name);
+    }
+    found
 }
 
 /// Counts keys that are there, each as often as it is named. No request.
 fn exists(call: &mut Call<'_, '_>) -> Flow {
-    let keyspace = call.keyspace();
     let names = call.words[1..].iter();
-    let found = names.filter(|name| keyspace.version(call.lookup(name)).is_some()).count();
+    let found = names.filter(|name| is_there(call, name)).count();
     call.reply.integer(found as i64);
     Flow::Continue
 }
@@ -174,14 +189,16 @@ fn touch(call: &mut Call<'_, '_>) -> Flow {
 }
 
 fn type_of(call: &mut Call<'_, '_>) -> Flow {
-    let keyspace = call.keyspace();
-    let found = keyspace.version(call.lookup(call.words[1])).is_some();
+    let found = is_there(call, call.words[1]);
     call.reply.simple(if found { "string" } else { "none" });
     Flow::Continue
 }
 
 fn dbsize(call: &mut Call<'_, '_>) -> Flow {
-    let size = call.keyspace().size(call.session.database);
+    let keyspace = call.keyspace();
+    // What is over is not to be counted.
+    keyspace.cache().run_pending();
+    let size = keyspace.size(call.session.database);
     call.reply.integer(size as i64);
     Flow::Continue
 }

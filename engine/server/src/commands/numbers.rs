@@ -6,6 +6,7 @@ use self::extended::Extended;
 use crate::commands::parse::{NOT_A_FLOAT, NOT_AN_INTEGER, ONE_KEY, WRITE_FAST, integer, no_room};
 use crate::commands::{Call, Command, Flow};
 use crate::keyspace::{End, Value};
+use crate::notifications::Event;
 
 /// The commands of this file.
 pub const COMMANDS: &[Command] = &[
@@ -71,6 +72,9 @@ fn add(call: &mut Call<'_, '_>, change: i64) -> Flow {
         let value = Value::new(digits.format(sum).as_bytes());
         entry.set(value, End::Keep).map(|()| sum).map_err(no_room)
     });
+    if sum.is_ok() {
+        call.tell(Event::INCREMENT, key.name());
+    }
     call.number(sum)
 }
 
@@ -87,7 +91,10 @@ fn incrbyfloat(call: &mut Call<'_, '_>) -> Flow {
         entry.set(Value::new(text.as_bytes()), End::Keep).map(|()| text).map_err(no_room)
     });
     match sum {
-        Ok(text) => call.reply.bulk(text.as_bytes()),
+        Ok(text) => {
+            call.tell(Event::INCREMENT_FLOAT, key.name());
+            call.reply.bulk(text.as_bytes());
+        }
         Err(text) => call.reply.error(text),
     }
     Flow::Continue

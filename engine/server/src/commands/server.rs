@@ -1,5 +1,6 @@
 //! Commands about the server: what it is, how it does, how it is set.
 
+mod census;
 pub(crate) mod config;
 mod describe;
 mod info;
@@ -79,6 +80,10 @@ fn refuse_saving(call: &mut Call<'_, '_>) -> Flow {
 
 fn refuse_replication(call: &mut Call<'_, '_>) -> Flow {
     call.error("ERR this server does not replicate")
+}
+
+fn refuse_swapping(call: &mut Call<'_, '_>) -> Flow {
+    call.error("ERR this server cannot swap databases: they may share a cache")
 }
 
 fn refuse_shutdown(call: &mut Call<'_, '_>) -> Flow {
@@ -191,6 +196,7 @@ pub const COMMANDS: &[Command] = &[
     refused("lastsave", 1, &[], refuse_saving),
     refused("replicaof", 3, &[Flag::Admin], refuse_replication),
     refused("slaveof", 3, &[Flag::Admin], refuse_replication),
+    refused("swapdb", 3, &[Flag::Write], refuse_swapping),
     refused("shutdown", -1, &[Flag::Admin, Flag::NoMulti], refuse_shutdown),
     refused("monitor", 1, &[Flag::Admin, Flag::NoMulti], refuse_monitor),
     refused("debug", -2, &[Flag::Admin], refuse_debug),

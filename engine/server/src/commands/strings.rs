@@ -12,7 +12,8 @@ use crate::commands::parse::{
     WRITE_ALONE, WRITE_FAST, integer, is, no_room,
 };
 use crate::commands::{Call, Command, Flow};
-use crate::keyspace::{End, Key, Keyspace, Value, WriteError, weight_of};
+use crate::keyspace::{End, Entry, Key, Keyspace, Value, WriteError, weight_of};
+use crate::notifications::Event;
 
 /// The longest value that is copied into the reply with its shard locked, bytes. Of a longer one only
 /// the pointer is copied there.
@@ -173,6 +174,36 @@ fn reply_stored<T>(call: &mut Call<'_, '_>, stored: Result<T, WriteError>) -> Fl
     Flow::Continue
 }
 
+/// Stores, replies `+OK` or says why not, and tells of it.
+fn store(call: &mut Call<'_, '_>, name: &[u8], value: Value, end: End) -> Flow {
+    let stored = call.keyspace().set(call.key(name), value, end, call.session.client.id);
+    if stored.is_ok() {
+        tell_set(call, name, end);
+    }
+    reply_stored(call, stored)
+}
+
+/// Tells that a value was stored under `name`, to end at `end`.
+#[inline]
+fn tell_set(call: &Call<'_, '_>, name: &[u8], end: End) {
+    if call.service.notifications.is_on() {
+        tell_set_with_end(call, name, end);
+    }
+}
+
+#[cold]
+fn tell_set_with_end(call: &Call<'_, '_>, name: &[u8], end: End) {
+    call.tell(Event::SET, name);
+    let End::At(unix_ms) = end else { return };
+    call.tell(Event::WILL_END, name);
+    // What is over at once is not stored, so that it cannot expire later.
+    let keyspace = call.keyspace();
+    let is_over = unix_ms <= keyspace.clock().now_unix_ms();
+    if is_over && keyspace.version(call.key(name).as_bytes()).is_none() {
+        call.tell(Event::EXPIRED, name);
+    }
+}
+
 /// False where an entry of these lengths cannot be stored: to be asked before its value is made.
 fn fits(keyspace: &Keyspace, key: &Key, value_len: usize) -> bool {
     u64::from(weight_of(key.name().len(), value_len)) <= keyspace.weight_max()
@@ -301,8 +332,7 @@ fn set(call: &mut Call<'_, '_>) -> Flow {
     let (name, value, words) = (call.words[1], Value::new(call.words[2]), &call.words[3..]);
     let (keyspace, writer) = (call.keyspace(), call.session.client.id);
     if words.is_empty() {
-        let stored = keyspace.set(call.key(name), value, End::Never, writer);
-        return reply_stored(call, stored);
+        return store(call, name, value, End::Never);
     }
     let Some(options) = Options::parse(words, Family::Set) else { return call.error(SYNTAX) };
     let end = match options.lifetime {
@@ -314,8 +344,7 @@ fn set(call: &mut Call<'_, '_>) -> Flow {
         },
     };
     if !options.returns_old && options.condition == Condition::Always && end != End::Keep {
-        let stored = keyspace.set(call.key(name), value, end, writer);
-        return reply_stored(call, stored);
+        return store(call, name, value, end);
     }
     let outcome = keyspace.with_entry(&call.key(name), writer, |entry| {
         let old = if options.returns_old {
@@ -333,6 +362,9 @@ fn set(call: &mut Call<'_, '_>) -> Flow {
         }
         Ok((old, writes))
     });
+    if matches!(outcome, Ok((_, true))) {
+        tell_set(call, name, end);
+    }
     match outcome {
         Err(error) => call.reply.error(no_room(error)),
         Ok((old, _)) if options.returns_old => reply_option(call, old),
@@ -350,6 +382,9 @@ fn setnx(call: &mut Call<'_, '_>) -> Flow {
         }
         entry.set(value, End::Never).map(|()| 1)
     });
+    if stored == Ok(1) {
+        call.tell(Event::SET, key.name());
+    }
     call.number(stored.map_err(no_room))
 }
 
@@ -362,13 +397,11 @@ fn psetex(call: &mut Call<'_, '_>) -> Flow {
 }
 
 fn set_with_time(call: &mut Call<'_, '_>, form: TimeForm) -> Flow {
-    let (key, value) = (call.key(call.words[1]), Value::new(call.words[3]));
     let end = match end_of(call, form, call.words[2]) {
         Ok(end) => end,
         Err(error) => return error.reply(call),
     };
-    let stored = call.keyspace().set(key, value, end, call.session.client.id);
-    reply_stored(call, stored)
+    store(call, call.words[1], Value::new(call.words[3]), end)
 }
 
 fn getset(call: &mut Call<'_, '_>) -> Flow {
@@ -378,7 +411,10 @@ fn getset(call: &mut Call<'_, '_>) -> Flow {
         entry.set(value, End::Never).map(|()| old)
     });
     match outcome {
-        Ok(old) => reply_option(call, old),
+        Ok(old) => {
+            call.tell(Event::SET, key.name());
+            reply_option(call, old);
+        }
         Err(error) => call.reply.error(no_room(error)),
     }
     Flow::Continue
@@ -391,6 +427,9 @@ fn getdel(call: &mut Call<'_, '_>) -> Flow {
         entry.remove();
         old
     });
+    if old.is_some() {
+        call.tell(Event::REMOVED, key.name());
+    }
     reply_option(call, old);
     Flow::Continue
 }
@@ -410,19 +449,34 @@ fn getex(call: &mut Call<'_, '_>) -> Flow {
     let key = call.key(name);
     let outcome = call.keyspace().with_entry(&key, call.session.client.id, |entry| {
         let Some(value) = entry.get() else { return Ok(None) };
-        match end? {
-            End::Never if entry.end_unix_ms() == Some(None) => {}
+        let event = match end? {
+            End::Never if entry.end_unix_ms() == Some(None) => None,
             end => {
                 entry.set_end(end);
+                Some(event_of(entry, end))
             }
-        }
-        Ok(Some(value))
+        };
+        Ok(Some((value, event)))
     });
     match outcome {
-        Ok(value) => reply_option(call, value),
+        Ok(found) => {
+            if let Some((_, Some(event))) = found {
+                call.tell(event, name);
+            }
+            reply_option(call, found.map(|(value, _)| value));
+        }
         Err(error) => return TimeError::reply(error, call),
     }
     Flow::Continue
+}
+
+/// What happened to `entry` when it was told to end at `end`.
+pub(crate) fn event_of(entry: &mut Entry<'_, '_>, end: End) -> Event {
+    match end {
+        End::Never => Event::PERSIST,
+        _ if entry.peek().is_none() => Event::REMOVED,
+        _ => Event::WILL_END,
+    }
 }
 
 fn mset(call: &mut Call<'_, '_>) -> Flow {
@@ -453,6 +507,7 @@ fn set_pairs(call: &mut Call<'_, '_>, condition: Condition) -> Flow {
         if let Err(error) = keyspace.set(call.key(name), Value::new(value), End::Never, writer) {
             return call.error(no_room(error));
         }
+        call.tell(Event::SET, name);
     }
     match condition {
         Condition::Absent => call.reply.integer(1),

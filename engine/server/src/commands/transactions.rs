@@ -91,6 +91,13 @@ impl Transaction {
         self.queue.commands.iter().any(|(row, _)| row.stores())
     }
 
+    /// True where a queued command changes entries or publishes.
+    pub(crate) fn writes(&self) -> bool {
+        let writes =
+            |row: &Row| row.has(Flag::Write) || matches!(row.command.name, "publish" | "spublish");
+        self.queue.commands.iter().any(|(row, _)| writes(row))
+    }
+
     /// Makes an open transaction fail at its end.
     pub(crate) fn fail(&mut self) {
         self.is_failed |= self.is_open;

@@ -99,6 +99,9 @@ fn tags(headers: &HeaderMap, name: HeaderName) -> Result<Option<Tags>, Problem> 
             found = Some(Tags::Any);
             continue;
         }
+        if rest.is_empty() {
+            return Err(wrong());
+        }
         let Tags::These(list) = found.get_or_insert(Tags::These(Vec::new())) else { continue };
         while !rest.is_empty() {
             let (weak, quoted) = match rest.strip_prefix("W/") {
@@ -149,7 +152,7 @@ mod tests {
         for (lines, tag, held) in table {
             assert_eq!(conditions(lines).unwrap().hold(*tag), *held, "{lines:?} {tag:?}");
         }
-        for wrong in ["a", "\"a", "\"a\" \"b\"", "W/a"] {
+        for wrong in ["", " ", "a", "\"a", "\"a\" \"b\"", "W/a"] {
             assert!(conditions(&[("if-match", wrong)]).is_err(), "{wrong}");
         }
     }

@@ -15,9 +15,8 @@ use super::conditions::{Conditions, Held, Tagger};
 use super::content_types;
 use super::extract::{CacheAt, KeyName, Query, read_body};
 use super::problem::{Kind, Problem};
-use crate::keyspace::{
-    DATABASES, ENTRY_OVERHEAD_BYTES, End, KEY_LEN_MAX, Key, Keyspace, Value, WriteError,
-};
+use crate::keyspace::{DATABASES, End, KEY_LEN_MAX, Key, Keyspace, Value, WriteError, weight_of};
+use crate::notifications::Event;
 
 /// The header with seconds to live, in both directions.
 pub(crate) const TTL: HeaderName = HeaderName::from_static("ostler-ttl");
@@ -145,9 +144,8 @@ pub(crate) async fn put(
     let conditions = Conditions::read(request.headers())?;
     let ttl_ms = ttl_ms(writing.ttl_ms, request.headers())?;
     let content_type = content_type(request.headers())?;
-    let overhead = u64::from(ENTRY_OVERHEAD_BYTES) + name.0.len() as u64;
-    let room = place.keyspace.weight_max().saturating_sub(overhead);
-    let bytes_max = api.service.settings.limits.bulk_bytes_max.min(room as usize);
+    let bytes_max = body_bytes_max(&place.keyspace, name.0.len());
+    let bytes_max = bytes_max.min(api.service.settings.limits.bulk_bytes_max);
     let body = read_body(request, bytes_max).await?;
     let value = Value::new(&body);
     let types = &api.content_types[cache.0];
@@ -168,6 +166,11 @@ pub(crate) async fn put(
     });
     drop(lane);
     let (was_there, version) = stored?;
+    let notifications = &api.service.notifications;
+    notifications.tell(Event::SET, place.key.database(), place.key.name());
+    if ttl_ms.is_some() {
+        notifications.tell(Event::WILL_END, place.key.database(), place.key.name());
+    }
     types.tidy(place.keyspace);
 
     let status = if was_there { StatusCode::NO_CONTENT } else { StatusCode::CREATED };
@@ -189,14 +192,19 @@ pub(crate) async fn delete(
     let conditions = Conditions::read(&headers)?;
     let place = Place::new(&api, cache, &name, which.database)?;
     let _lane = api.lane();
-    place.keyspace.with_entry(&place.key, 0, |entry| {
+    let removed = place.keyspace.with_entry(&place.key, 0, |entry| {
         let found = entry.peek();
         match conditions.hold(place.tag(found.as_ref()).as_deref()) {
             Held::Yes if entry.remove() => Ok(StatusCode::NO_CONTENT),
             Held::Yes => Err(place.unknown()),
             _ => Err(precondition_failed()),
         }
-    })
+    });
+    if removed.is_ok() {
+        let notifications = &api.service.notifications;
+        notifications.tell(Event::REMOVED, place.key.database(), place.key.name());
+    }
+    removed
 }
 
 /// A value as the body of an answer, without copying it.
@@ -248,6 +256,22 @@ fn too_heavy(error: WriteError) -> Problem {
         .with("weight_max", weight_max)
 }
 
+/// Bytes of the longest value that fits under a key of this length.
+fn body_bytes_max(keyspace: &Keyspace, key_len: usize) -> usize {
+    let weight_max = keyspace.weight_max();
+    // Weights grow with lengths, in steps: halve the range in which the longest one lies.
+    let (mut fits, mut over) = (0, usize::try_from(weight_max).unwrap_or(usize::MAX));
+    while over - fits > 1 {
+        let middle = fits + (over - fits) / 2;
+        if u64::from(weight_of(key_len, middle)) <= weight_max {
+            fits = middle;
+        } else {
+            over = middle;
+        }
+    }
+    fits
+}
+
 /// The time to live that a write names, milliseconds: in the query, in `Ostler-TTL`, or as the
 /// `max-age` of `Cache-Control`; the first of them counts. None for ever.
 fn ttl_ms(query: Option<u64>, headers: &HeaderMap) -> Result<Option<u64>, Problem> {
@@ -255,27 +279,28 @@ fn ttl_ms(query: Option<u64>, headers: &HeaderMap) -> Result<Option<u64>, Proble
         let detail = format!("{what} is a whole number from 1 to a hundred years");
         Problem::new(Kind::BadRequest, detail)
     };
+    let bounded = |ttl_ms: u64, what: &str| {
+        let fits = (1..=TTL_MS_MAX).contains(&ttl_ms);
+        fits.then_some(ttl_ms).ok_or_else(|| wrong(what))
+    };
     let seconds = |text: &str, what: &str| {
         let seconds = text.trim().parse::<u64>().map_err(|_| wrong(what))?;
-        Ok(seconds.saturating_mul(1_000))
+        bounded(seconds.saturating_mul(1_000), what)
     };
-    let (ttl_ms, what) = if let Some(ttl_ms) = query {
-        (ttl_ms, "ttl_ms")
-    } else if let Some(given) = headers.get(TTL) {
-        let what = "the header Ostler-TTL";
-        (seconds(given.to_str().unwrap_or_default(), what)?, what)
-    } else {
-        let lines = headers.get_all(header::CACHE_CONTROL).into_iter();
-        let lines = lines.filter_map(|line| line.to_str().ok());
-        let max_age = lines.flat_map(|line| line.split(',')).find_map(|directive| {
-            let (name, value) = directive.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("max-age").then(|| value.trim().trim_matches('"'))
-        });
-        let Some(max_age) = max_age else { return Ok(None) };
-        let what = "max-age in Cache-Control";
-        (seconds(max_age, what)?, what)
-    };
-    if (1..=TTL_MS_MAX).contains(&ttl_ms) { Ok(Some(ttl_ms)) } else { Err(wrong(what)) }
+    // Both are Ostler's own: a wrong one is a mistake also where another counts before it.
+    let in_query = query.map(|ttl_ms| bounded(ttl_ms, "ttl_ms")).transpose()?;
+    let own = headers.get(TTL).map(|given| given.to_str().unwrap_or_default());
+    let own = own.map(|given| seconds(given, "the header Ostler-TTL")).transpose()?;
+    if let Some(ttl_ms) = in_query.or(own) {
+        return Ok(Some(ttl_ms));
+    }
+    let lines = headers.get_all(header::CACHE_CONTROL).into_iter();
+    let lines = lines.filter_map(|line| line.to_str().ok());
+    let max_age = lines.flat_map(|line| line.split(',')).find_map(|directive| {
+        let (name, value) = directive.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("max-age").then(|| value.trim().trim_matches('"'))
+    });
+    max_age.map(|max_age| seconds(max_age, "max-age in Cache-Control")).transpose()
 }
 
 /// The content type of a write.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use schemars::JsonSchema;
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
 use super::Api;
@@ -12,6 +13,7 @@ use super::entries::database_of;
 use super::extract::{CacheAt, Json};
 use super::problem::{Kind, Problem};
 use crate::keyspace::{Key, Keyspace};
+use crate::notifications::Event;
 
 /// Slots looked through while the lane is held.
 const SLICE_SLOTS: u32 = 1_024;
@@ -19,20 +21,44 @@ const SLICE_SLOTS: u32 = 1_024;
 /// Which entries to remove: exactly one of `keys`, `prefix` and `all`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    {"required": ["keys"]},
+    {"required": ["prefix"]},
+    {"required": ["all"]},
+]))]
 pub(crate) struct Invalidation {
     /// Entries with these keys.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Vec<String>")]
     keys: Option<Vec<String>>,
     /// Entries whose keys begin so.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
     prefix: Option<String>,
     /// `true`: all entries, of all databases of the cache unless one is named.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "bool", extend("const" = true))]
     all: Option<bool>,
     /// The database, the cache's first where none is named.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     #[schemars(range(min = 0, max = 15))]
     database: Option<u8>,
+}
+
+/// A member that is there has a value: `null` would leave open what is meant.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A number of a database, also as `1.0`: to JSON Schema that is an integer, too.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
+    let Some(number) = Option::<f64>::deserialize(deserializer)? else { return Ok(None) };
+    let found = (0..=u8::MAX).find(|&database| f64::from(database) == number);
+    found.map(Some).ok_or_else(|| D::Error::custom(format!("{number} is no database")))
 }
 
 /// What an invalidation did.
@@ -72,7 +98,16 @@ fn remove_keys(api: &Api, keyspace: &Keyspace, database: u8, keys: &[String]) ->
     let mut removed = 0;
     for name in distinct {
         let _lane = api.lane();
-        removed += u64::from(keyspace.remove(&Key::new(database, name.as_bytes()), 0));
+        removed += u64::from(remove(api, keyspace, &Key::new(database, name.as_bytes())));
+    }
+    removed
+}
+
+/// Removes the entry of `key`, and tells of it. True where it was there.
+fn remove(api: &Api, keyspace: &Keyspace, key: &Key) -> bool {
+    let removed = keyspace.remove(key, 0);
+    if removed {
+        api.service.notifications.tell(Event::REMOVED, key.database(), key.name());
     }
     removed
 }
@@ -84,7 +119,7 @@ fn sweep(api: &Api, keyspace: &Keyspace, is_meant: impl Fn(&Key) -> bool) -> u64
         let lane = api.lane();
         let (entries, next) = keyspace.scan(cursor, SLICE_SLOTS);
         for (key, _) in entries.iter().filter(|(key, _)| is_meant(key)) {
-            removed += u64::from(keyspace.remove(key, 0));
+            removed += u64::from(remove(api, keyspace, key));
         }
         drop(lane);
         cursor = next;

@@ -80,7 +80,9 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     }
     if let Some(body) = about.body {
         let content = content(body, generator);
-        operation["requestBody"] = json!({"required": true, "content": content});
+        // No bytes are bytes, too: an empty value.
+        let is_required = !matches!(body, Content::Bytes);
+        operation["requestBody"] = json!({"required": is_required, "content": content});
     }
     operation
 }

@@ -109,7 +109,10 @@ fn ttl(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn tags(_: &mut SchemaGenerator) -> Schema {
-    schemars::json_schema!({"type": "string", "pattern": "^(\\*|(W/)?\"[!#-~]*\")$"})
+    schemars::json_schema!({"anyOf": [
+        {"type": "string", "const": "*"},
+        {"type": "string", "pattern": "^(W/)?\"[!#-~]*\"$"},
+    ]})
 }
 
 const DATABASE: Param = Param {

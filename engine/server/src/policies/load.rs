@@ -1,23 +1,23 @@
 //! What a server starts with: the registry as it was kept, or what can be made of the modules, and
 //! the policies that are built in.
 
-use ostler::Host;
 use ostler_wasm::{Manifest, ManifestLimits, ModuleId};
 
+use super::judge::Judge;
 use super::registry::{PolicyVersion, ReadError, Registry, check_name};
 use super::store::Store;
 use super::{Origin, PolicyError, PolicyInfo, now_unix_ms};
 
 /// The registry as it was kept, without what is damaged.
-pub(super) fn load(store: &Store, host: &Host) -> Result<Registry, PolicyError> {
-    let Some(text) = store.registry()? else { return recover(store, host) };
+pub(super) fn load(store: &Store, judge: &Judge) -> Result<Registry, PolicyError> {
+    let Some(text) = store.registry()? else { return recover(store, judge) };
     let mut registry = match Registry::read(&text) {
         Ok(registry) => registry,
         Err(ReadError::Newer(format)) => return Err(PolicyError::Newer { format }),
         Err(ReadError::Damaged(error)) => {
             let aside = store.set_registry_aside()?;
             tracing::error!(%error, file = %aside.display(), "the list of policies is damaged");
-            return recover(store, host);
+            return recover(store, judge);
         }
     };
     let names: Vec<String> = registry.policies.keys().cloned().collect();
@@ -39,19 +39,19 @@ pub(super) fn load(store: &Store, host: &Host) -> Result<Registry, PolicyError> 
 }
 
 /// A registry of the modules that are there, each under the name in its manifest.
-fn recover(store: &Store, host: &Host) -> Result<Registry, PolicyError> {
+fn recover(store: &Store, judge: &Judge) -> Result<Registry, PolicyError> {
     let mut registry = Registry::default();
     for id in store.modules()? {
         let Some(bytes) = store.read(id)? else { continue };
-        let admission = host.runtime().admit(&bytes);
-        let Ok(module) = admission.module else { continue };
+        let (verdict, module) = judge.judge(&bytes);
+        let Some(module) = module else { continue };
         let name = module.manifest().name();
         if check_name(name).is_err() || ostler::builtin(name).is_some() {
             tracing::error!(module = %id, name, "a module is not listed, upload it again");
             continue;
         }
         let version = PolicyVersion::new(id, bytes.len() as u64, module.manifest());
-        let (uploaded_unix_ms, verdict) = (Some(now_unix_ms()), Some(admission.verdict));
+        let (uploaded_unix_ms, verdict) = (Some(now_unix_ms()), Some(verdict));
         registry.add(name, PolicyVersion { uploaded_unix_ms, verdict, ..version });
         tracing::warn!(policy = name, module = %id, "found again");
     }

@@ -32,7 +32,7 @@ fn keyspace(policies: &Policies, configured: &str) -> Keyspace {
         faults_max: None,
         on_policy: Box::new(|_| {}),
     };
-    Keyspace::try_new(setup, ServerClock::new(), Arc::default()).unwrap()
+    Keyspace::try_new(setup, ServerClock::new(), Arc::default(), Arc::default()).unwrap()
 }
 
 fn activation(policy: &str) -> Activation {

@@ -54,6 +54,8 @@ enum Turn {
     Close,
     /// What it sends cannot be understood.
     Broken,
+    /// The next command has to wait until others let it run.
+    Pause,
 }
 
 /// What woke a connection.
@@ -87,8 +89,11 @@ pub(crate) struct Connection<'a, S> {
     ran: u32,
     /// No more input will come.
     ended: bool,
-    /// When it last sent something; kept only where there is an idle time-out.
+    /// When it last sent something, or its patience was changed; kept only where there is an idle
+    /// time-out.
     active: Instant,
+    /// Silence after which it ends, zero for never, as it was when last looked at.
+    idle_timeout: Duration,
     /// Since when it has taken nothing of what waits.
     stalled: Option<Instant>,
     excess: Excess<'a>,
@@ -109,6 +114,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             ran: 0,
             ended: false,
             active: Instant::now(),
+            idle_timeout: service.tunables.idle_timeout(),
             stalled: None,
             excess: Excess::new(front),
         }
@@ -129,6 +135,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             let turn = if client.is_closing() {
                 return self.close(client).await;
             } else if self.may_run() {
+                // What was posted before the commands came is read before their replies.
+                client.collect(self.wire.output());
                 let turn = self.batch();
                 client.collect(self.wire.output());
                 turn
@@ -141,6 +149,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 Turn::Yield => {
                     poll_fn(|cx| Poll::Ready(self.send(cx))).await?;
                     tokio::task::yield_now().await;
+                    continue;
+                }
+                Turn::Pause => {
+                    if self.wait_for_others(woken.as_mut()).await? == Event::Woken {
+                        woken.set(client.woken());
+                    }
                     continue;
                 }
                 Turn::Wait if self.ended && self.may_run() => return self.flush().await,
@@ -182,6 +196,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let service = front.service();
         let (input, used, output) = wire.ends();
         let bytes_max = output.len() + BATCH_BYTES_MAX;
+        parser.set_bulk_bytes_max(service.tunables.bulk_bytes_max());
         let mut lane: Option<Shared<'_>> = None;
         for _ in 0..BATCH_COMMANDS_MAX {
             let trust = if session.role.is_some() { Trust::Known } else { Trust::Stranger };
@@ -229,14 +244,36 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             if let Some(start) = timed {
                 service.latency.note_times(start.elapsed(), u64::from(TIMED_EVERY));
             }
-            if flow == Flow::Close {
-                return Turn::Close;
+            match flow {
+                Flow::Continue => {}
+                Flow::Close => return Turn::Close,
+                Flow::Pause => {
+                    *used -= len;
+                    return Turn::Pause;
+                }
             }
             if output.len() > bytes_max {
                 break;
             }
         }
         Turn::Yield
+    }
+
+    /// Sends what it can until the pause is over, or the client is woken.
+    async fn wait_for_others(
+        &mut self,
+        mut woken: Pin<&mut impl Future<Output = ()>>,
+    ) -> std::io::Result<Event> {
+        let front = self.front;
+        let mut over = pin!(front.service().pause.over());
+        poll_fn(|cx| {
+            self.send(cx)?;
+            if woken.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(Event::Woken));
+            }
+            over.as_mut().poll(cx).map(|()| Ok(Event::Room))
+        })
+        .await
     }
 
     /// Sends what it can, then sees whether there is something to do.
@@ -259,6 +296,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             }
             self.wire.count(&self.front.service().counters, Wire::<S>::COUNT_EVERY_BYTES);
             return Poll::Ready(Ok(if len == 0 { Event::End } else { Event::Input }));
+        }
+        let idle_timeout = self.front.service().tunables.idle_timeout();
+        if idle_timeout != self.idle_timeout {
+            (self.idle_timeout, self.active) = (idle_timeout, Instant::now());
         }
         while let Some((deadline, event)) = self.deadline() {
             if timer.is_elapsed() || deadline < timer.deadline() {
@@ -302,7 +343,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     }
 
     fn has_idle_timeout(&self) -> bool {
-        !self.front.service().settings.limits.idle_timeout.is_zero()
+        !self.idle_timeout.is_zero()
     }
 
     /// When patience ends, and what for.
@@ -310,8 +351,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         if let Some(since) = self.stalled {
             return Some((since + STALL_MAX, Event::Stalled));
         }
-        let idle_timeout = self.front.service().settings.limits.idle_timeout;
-        self.has_idle_timeout().then(|| (self.active + idle_timeout, Event::Idle))
+        self.has_idle_timeout().then(|| (self.active + self.idle_timeout, Event::Idle))
     }
 
     /// Ends what another thread told to end: at once, unless the whole server stops, which still

@@ -205,6 +205,7 @@ async fn tick(front: Arc<Front>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        front.service().note_rates();
         for keyspace in &front.service().caches {
             keyspace.cache().run_pending();
             // Those who wait for a connection have their turn between two caches.

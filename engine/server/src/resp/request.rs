@@ -179,6 +179,12 @@ impl Parser {
         self.trust = trust;
     }
 
+    /// Changes how long a word may be.
+    pub fn set_bulk_bytes_max(&mut self, bytes: usize) {
+        self.bulk_bytes_max = bytes as u64;
+        self.request_bytes_max = bytes.saturating_mul(REQUEST_BULKS_MAX).max(self.inline_bytes_max);
+    }
+
     /// Parses the first request of `buffer`. Until it is whole, `buffer` must be what it was with more
     /// at its end, and `words` the same; afterwards the caller takes the bytes that it had away.
     ///

@@ -251,7 +251,7 @@ fn limits(form: &LimitsForm) -> Result<Limits, SettingsError> {
             "module_max",
             form.module_max,
             default.module_bytes_max,
-            (1 << 10, 64 << 20),
+            (1 << 10, default.module_bytes_max as u64),
         )?,
         compile_queue_max: count(
             "compile_queue_max",

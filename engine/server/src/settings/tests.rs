@@ -134,6 +134,7 @@ fn what_cannot_be_is_named_with_what_would_be_right() {
             "token 1: the variable NO is not",
         ),
         ("[limits]\nbulk_max = '1GiB'".to_owned(), "limits: bulk_max: write 1024 to 536870912"),
+        ("[limits]\nmodule_max = '1MiB'".to_owned(), "limits: module_max: write 1024 to 524288"),
         ("[limits]\nclients_max = 0".to_owned(), "limits: clients_max: write a number from 1"),
     ] {
         let error = error(&file, &[], Flags::default());

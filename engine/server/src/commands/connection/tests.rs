@@ -114,7 +114,7 @@ fn a_listener_in_resp2_may_only_listen() {
             ("PUNSUBSCRIBE", "*3 $12 punsubscribe $2 a* :0"),
             (
                 "HELLO 3 SETNAME x",
-                "%7 $6 server $5 redis $7 version $6 7.0.15 $5 proto :3 $2 id :1 \
+                "%7 $6 server $5 redis $7 version $5 7.4.0 $5 proto :3 $2 id :1 \
                          $4 mode $10 standalone $4 role $6 master $7 modules *0",
             ),
             ("SUBSCRIBE a", ">3 $9 subscribe $1 a :1"),

@@ -6,6 +6,7 @@
 use crate::commands::parse::{NO_DATABASE, SAME_KEY, SYNTAX, database, is, no_room};
 use crate::commands::{Call, Flow};
 use crate::keyspace::{End, Key, Keyspace, Value, Writer};
+use crate::notifications::Event;
 
 /// What becomes of an entry under the new key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,8 @@ fn rename_to(call: &mut Call<'_, '_>, existing: Existing) -> Result<bool, &'stat
     let renamed = bring(entry, &to, existing, writer)?;
     if renamed {
         from.keyspace.remove(&from.key, writer);
+        call.tell(Event::RENAMED_FROM, from.key.name());
+        call.tell(Event::RENAMED_TO, to.key.name());
     }
     Ok(renamed)
 }
@@ -132,8 +135,13 @@ fn transfer(
     }
     let Some(entry) = from.entry(writer) else { return Ok(false) };
     let brought = bring(entry, &to, existing, writer)?;
+    let notifications = &call.service.notifications;
     if brought && source == Source::Goes {
         from.keyspace.remove(&from.key, writer);
+        notifications.tell(Event::MOVED_FROM, database, from.key.name());
+        notifications.tell(Event::MOVED_TO, target, name);
+    } else if brought {
+        notifications.tell(Event::COPIED_TO, target, name);
     }
     Ok(brought)
 }

@@ -1,22 +1,34 @@
 //! `CONFIG`: the settings that clients ask for, and the few that they can change.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::commands::parse::glob;
 use crate::commands::{Call, Flow};
+use crate::notifications::are_letters;
 use crate::service::Service;
+use crate::settings::Limits;
 
 /// Less leaves no room for anything: what is there stays, and nothing more is stored. Zero stands for
 /// what the settings say.
 const CAPACITY_BYTES_MIN: u64 = 1 << 20;
+/// Seconds of silence that `timeout` takes.
+const IDLE_S: RangeInclusive<u64> = 0..=i32::MAX as u64;
+/// Clients that `maxclients` takes.
+const CLIENTS: RangeInclusive<u64> = 1..=1_000_000;
+/// Bytes of a word that `proto-max-bulk-len` takes.
+const BULK_BYTES: RangeInclusive<u64> = 1 << 20..=512 << 20;
 
 /// What `CONFIG` changes while the server runs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tunables {
     /// Bytes that the cache may hold, 0 for what the settings say.
     capacity_bytes: AtomicU64,
+    idle_timeout_ms: AtomicU64,
+    bulk_bytes_max: AtomicUsize,
     base: Mutex<Base>,
 }
 
@@ -32,6 +44,32 @@ pub(crate) struct Base {
 }
 
 impl Tunables {
+    /// What the settings say, with nothing changed.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let idle_timeout_ms = u64::try_from(limits.idle_timeout.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            capacity_bytes: AtomicU64::new(0),
+            idle_timeout_ms: AtomicU64::new(idle_timeout_ms),
+            bulk_bytes_max: AtomicUsize::new(limits.bulk_bytes_max),
+            base: Mutex::default(),
+        }
+    }
+
+    /// Silence after which a client is cut off, zero for never.
+    #[inline]
+    #[must_use]
+    pub fn idle_timeout(&self) -> Duration {
+        Duration::from_millis(self.idle_timeout_ms.load(Relaxed))
+    }
+
+    /// Bytes of an argument, and of a value, at most.
+    #[inline]
+    #[must_use]
+    pub fn bulk_bytes_max(&self) -> usize {
+        self.bulk_bytes_max.load(Relaxed)
+    }
+
     /// True where nothing more may be stored.
     #[inline]
     pub(crate) fn is_starved(&self) -> bool {
@@ -44,14 +82,27 @@ impl Tunables {
     }
 }
 
+/// Changes a setting, or checks the change, or says why it cannot be made.
+type Change = fn(&Service, &str) -> Result<(), String>;
+
 /// A setting.
 struct Parameter {
     name: &'static str,
     read: fn(&Service) -> String,
-    /// Changes it, or says why not; none where it cannot be changed.
-    write: Option<fn(&Service, &str) -> Result<(), String>>,
+    /// None where it cannot be changed.
+    write: Option<Change>,
     /// Checks a value before anything is changed.
-    check: fn(&Service, &str) -> Result<(), String>,
+    check: Change,
+}
+
+/// A setting that takes what `check` admits.
+const fn tunable(
+    name: &'static str,
+    read: fn(&Service) -> String,
+    write: Change,
+    check: Change,
+) -> Parameter {
+    Parameter { name, read, write: Some(write), check }
 }
 
 const fn fixed(name: &'static str, read: fn(&Service) -> String) -> Parameter {
@@ -68,26 +119,52 @@ const PARAMETERS: &[Parameter] = &[
         let bytes = service.settings.limits.output_bytes_max;
         format!("normal {bytes} 0 0 slave 0 0 0 pubsub {bytes} 0 0")
     }),
-    fixed("client-query-buffer-limit", |service| {
-        service.settings.limits.bulk_bytes_max.to_string()
-    }),
+    fixed("client-query-buffer-limit", |service| service.tunables.bulk_bytes_max().to_string()),
     fixed("cluster-enabled", |_| no()),
     fixed("daemonize", |_| no()),
     fixed("databases", |_| crate::keyspace::DATABASES.to_string()),
     fixed("io-threads", |service| service.settings.threads.unwrap_or(1).to_string()),
-    fixed("maxclients", |service| service.clients.clients_max().to_string()),
-    Parameter {
-        name: "maxmemory",
-        read: |service| capacity_bytes(service).to_string(),
-        write: Some(set_capacity),
-        check: check_capacity,
-    },
-    fixed("maxmemory-clients", |_| "0".to_owned()),
+    tunable(
+        "maxclients",
+        |service| service.clients.clients_max().to_string(),
+        |service, value| {
+            service.clients.set_clients_max(number_in(value, CLIENTS)? as usize);
+            Ok(())
+        },
+        |_, value| number_in(value, CLIENTS).map(drop),
+    ),
+    tunable(
+        "maxmemory",
+        |service| capacity_bytes(service).to_string(),
+        set_capacity,
+        check_capacity,
+    ),
+    Parameter { check: check_share, ..fixed("maxmemory-clients", |_| "0".to_owned()) },
     fixed("maxmemory-policy", policy),
     fixed("maxmemory-samples", |_| "5".to_owned()),
-    fixed("notify-keyspace-events", |_| String::new()),
+    tunable(
+        "notify-keyspace-events",
+        |service| service.notifications.letters(),
+        |service, value| {
+            if service.notifications.set_letters(value) {
+                Ok(())
+            } else {
+                Err(WRONG_CLASS.to_owned())
+            }
+        },
+        |_, value| if are_letters(value) { Ok(()) } else { Err(WRONG_CLASS.to_owned()) },
+    ),
     fixed("port", |service| service.settings.resp.map_or(0, |address| address.port()).to_string()),
-    fixed("proto-max-bulk-len", |service| service.settings.limits.bulk_bytes_max.to_string()),
+    tunable(
+        "proto-max-bulk-len",
+        |service| service.tunables.bulk_bytes_max().to_string(),
+        |service, value| {
+            let bytes = bytes_in(value, BULK_BYTES)?;
+            service.tunables.bulk_bytes_max.store(bytes as usize, Relaxed);
+            Ok(())
+        },
+        |_, value| bytes_in(value, BULK_BYTES).map(drop),
+    ),
     fixed("replicaof", |_| String::new()),
     fixed("requirepass", |_| String::new()),
     fixed("save", |_| String::new()),
@@ -95,24 +172,66 @@ const PARAMETERS: &[Parameter] = &[
     fixed("slowlog-log-slower-than", |_| "-1".to_owned()),
     fixed("slowlog-max-len", |_| "0".to_owned()),
     fixed("tcp-keepalive", |_| "0".to_owned()),
-    fixed("timeout", |service| service.settings.limits.idle_timeout.as_secs().to_string()),
-    Parameter {
-        name: "tracking-table-max-keys",
-        read: |service| service.tracking.keys_max().to_string(),
-        write: Some(|service, value| {
-            service.tracking.set_keys_max(value.parse().unwrap_or(usize::MAX));
+    tunable(
+        "timeout",
+        |service| service.tunables.idle_timeout().as_secs().to_string(),
+        |service, value| {
+            let idle_s = number_in(value, IDLE_S)?;
+            service.tunables.idle_timeout_ms.store(idle_s * 1000, Relaxed);
+            // Who is silent already is to hear of it, too.
+            service.clients.all().iter().for_each(|client| client.nudge());
             Ok(())
-        }),
-        check: |_, value| match value.parse::<usize>() {
-            Ok(_) => Ok(()),
-            Err(_) => Err("argument couldn't be parsed into an integer".to_owned()),
         },
-    },
+        |_, value| number_in(value, IDLE_S).map(drop),
+    ),
+    tunable(
+        "tracking-table-max-keys",
+        |service| service.tracking.keys_max().to_string(),
+        |service, value| {
+            service.tracking.set_keys_max(number_in(value, 0..=u64::MAX)? as usize);
+            Ok(())
+        },
+        |_, value| number_in(value, 0..=u64::MAX).map(drop),
+    ),
     fixed("unixsocket", |service| {
         let path = service.settings.resp_unix.as_ref();
         path.map_or_else(String::new, |path| path.display().to_string())
     }),
 ];
+
+const WRONG_CLASS: &str = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
+
+/// The number that `value` writes, or why it cannot be taken.
+fn number_in(value: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
+    let number: i128 =
+        value.parse().map_err(|_| "argument couldn't be parsed into an integer".to_owned())?;
+    within(number, range)
+}
+
+/// As `number_in`, for bytes with an optional unit.
+fn bytes_in(value: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
+    let bytes = bytes_of(value).ok_or_else(|| "argument must be a memory value".to_owned())?;
+    within(i128::from(bytes), range)
+}
+
+fn within(number: i128, range: RangeInclusive<u64>) -> Result<u64, String> {
+    u64::try_from(number).ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        format!("argument must be between {} and {} inclusive", range.start(), range.end())
+    })
+}
+
+/// A share in percent, or bytes.
+fn check_share(_: &Service, value: &str) -> Result<(), String> {
+    match value.strip_suffix('%') {
+        None if bytes_of(value).is_some() => Ok(()),
+        None => Err("argument must be a memory or percent value".to_owned()),
+        Some(percent) => match percent.parse::<u64>() {
+            Ok(..=100) => Ok(()),
+            Ok(_) => Err("percentage argument must be less or equal to 100".to_owned()),
+            Err(_) => Err("argument must be a memory or percent value".to_owned()),
+        },
+    }
+}
 
 fn no() -> String {
     "no".to_owned()
@@ -214,10 +333,10 @@ fn changes(
         if (parameter.read)(service) == value {
             continue;
         }
+        (parameter.check)(service, &value).map_err(|why| failed(&name, &why))?;
         if parameter.write.is_none() {
             return Err(failed(&name, "can't set immutable config"));
         }
-        (parameter.check)(service, &value).map_err(|why| failed(&name, &why))?;
         changes.push((parameter, value));
     }
     Ok(changes)

@@ -1,10 +1,12 @@
 //! `INFO`: what client libraries and exporters read.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ostler_core::Stats;
 
+use super::census::Census;
 use crate::commands::connection::REDIS_VERSION;
 use crate::commands::{Call, Flow};
 use crate::keyspace::DATABASES;
@@ -114,7 +116,7 @@ fn clients(lines: &mut Lines, service: &Service) {
     lines.add("maxclients", service.clients.clients_max());
     lines.add("client_recent_max_input_buffer", 0);
     lines.add("client_recent_max_output_buffer", unread.unwrap_or_default());
-    lines.add("blocked_clients", 0);
+    lines.add("blocked_clients", service.pause.waiting());
     lines.add("tracking_clients", tracking.clients);
     lines.add("clients_in_timeout_table", 0);
 }
@@ -198,8 +200,13 @@ fn stats(lines: &mut Lines, service: &Service) {
     let since = |now: u64, base: u64| now.saturating_sub(base);
     lines.add("total_connections_received", counters.connections.load(Relaxed));
     lines.add("total_commands_processed", since(counters.commands.load(Relaxed), base.commands));
+    let rates = service.rates.per_second();
+    let kib = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
+    lines.add("instantaneous_ops_per_sec", rates.commands);
     lines.add("total_net_input_bytes", counters.bytes_in.load(Relaxed));
     lines.add("total_net_output_bytes", counters.bytes_out.load(Relaxed));
+    lines.add("instantaneous_input_kbps", kib(rates.bytes_in));
+    lines.add("instantaneous_output_kbps", kib(rates.bytes_out));
     lines.add("rejected_connections", counters.connections_refused.load(Relaxed));
     lines.add("expired_keys", since(total(service, |stats| stats.expired), base.expired));
     lines.add("evicted_keys", since(total(service, |stats| stats.evicted), base.evicted));
@@ -273,11 +280,25 @@ fn errorstats(lines: &mut Lines, service: &Service) {
 }
 
 fn keyspace(lines: &mut Lines, service: &Service) {
-    for database in 0..DATABASES {
-        let size = service.keyspace(database).map_or(0, |keyspace| keyspace.size(database));
-        if size > 0 {
-            // How many of them end is not counted.
-            lines.add(&format!("db{database}"), format!("keys={size},expires=0,avg_ttl=0"));
+    let mut rows = Vec::new();
+    for cache in &service.caches {
+        // What is over is not to be counted.
+        cache.cache().run_pending();
+        let census = Census::take(cache);
+        let lives_here = |database: &u8| {
+            service.keyspace(*database).is_some_and(|keyspace| Arc::ptr_eq(keyspace, cache))
+        };
+        for database in (0..DATABASES).filter(lives_here) {
+            let size = cache.size(database);
+            if size > 0 {
+                let (expires, avg_ttl_ms) = census.of(database, size);
+                let row = format!("keys={size},expires={expires},avg_ttl={avg_ttl_ms}");
+                rows.push((database, row));
+            }
         }
+    }
+    rows.sort_unstable();
+    for (database, row) in rows {
+        lines.add(&format!("db{database}"), row);
     }
 }

@@ -43,6 +43,44 @@ fn settings_change_all_or_none() {
 }
 
 #[test]
+fn settings_are_checked_in_the_words_of_redis() {
+    let mut bench = Bench::new();
+    let cases = [
+        ("maxmemory-clients 200%", "percentage argument must be less or equal to 100"),
+        ("maxmemory-clients 50%", "can't set immutable config"),
+        ("timeout -1", "argument must be between 0 and 2147483647 inclusive"),
+        ("timeout soon", "argument couldn't be parsed into an integer"),
+        ("maxclients 0", "argument must be between 1 and 1000000 inclusive"),
+        ("proto-max-bulk-len 1kb", "argument must be between 1048576 and 536870912 inclusive"),
+        ("proto-max-bulk-len x", "argument must be a memory value"),
+        ("notify-keyspace-events Kq", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
+    ];
+    for (words, why) in cases {
+        let name = words.split(' ').next().unwrap_or_default();
+        let expected =
+            format!("-ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
+        assert_eq!(bench.run(&format!("CONFIG SET maxmemory 10mb {words}")), expected);
+    }
+    assert_eq!(bench.run("CONFIG GET maxmemory"), "*2 $9 maxmemory $9 268435456");
+    assert_eq!(bench.run("CONFIG SET proto-max-bulk-len 2mb timeout 7"), "+OK");
+    assert_eq!(bench.run("CONFIG GET timeout"), "*2 $7 timeout $1 7");
+}
+
+#[test]
+fn what_is_over_and_what_will_be_are_told_apart() {
+    let mut bench = Bench::new();
+    for line in ["SET a 1 EX 1000", "SET b 1", "SET c 1 PX 1"] {
+        assert_eq!(bench.run(line), "+OK");
+    }
+    let gone = || bench.0.caches[0].version(b"\0c").is_none();
+    while !gone() {
+        std::thread::yield_now();
+    }
+    assert_eq!(bench.run("DBSIZE"), ":2");
+    assert!(bench.run("INFO keyspace").contains("db0:keys=2,expires=1,avg_ttl=99"));
+}
+
+#[test]
 fn calls_and_errors_are_counted() {
     let mut bench = Bench::new();
     for line in ["SET a 1", "GET a", "GET b", "GET", "NOPE", "INCRBY a x"] {
@@ -55,7 +93,7 @@ fn calls_and_errors_are_counted() {
         "errorstat_ERR:count=3",
         "keyspace_hits:",
         "db0:keys=1,expires=0,avg_ttl=0",
-        "redis_version:7.0.15",
+        "redis_version:7.4.0",
         "role:master",
     ];
     for field in fields {

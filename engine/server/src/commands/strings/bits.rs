@@ -6,6 +6,7 @@ use crate::commands::parse::{NO_ROOM, NOT_AN_INTEGER, SYNTAX, integer, is, no_ro
 use crate::commands::strings::{fits, value_of};
 use crate::commands::{Call, Flow};
 use crate::keyspace::{End, Value};
+use crate::notifications::Event;
 
 const WRONG_OFFSET: &str = "ERR bit offset is not an integer or out of range";
 const WRONG_BIT: &str = "ERR bit is not an integer or out of range";
@@ -14,7 +15,7 @@ const WRONG_BIT: &str = "ERR bit is not an integer or out of range";
 fn place_of(call: &Call<'_, '_>, word: &[u8]) -> Option<(usize, u8)> {
     let offset = usize::try_from(integer(word)?).ok()?;
     let byte = offset >> 3;
-    (byte < call.service.settings.limits.bulk_bytes_max).then_some((byte, 0x80 >> (offset & 7)))
+    (byte < call.service.tunables.bulk_bytes_max()).then_some((byte, 0x80 >> (offset & 7)))
 }
 
 pub(super) fn setbit(call: &mut Call<'_, '_>) -> Flow {
@@ -32,7 +33,7 @@ pub(super) fn setbit(call: &mut Call<'_, '_>) -> Flow {
         let old: &[u8] = old.as_deref().unwrap_or_default();
         let before = old.get(byte).map_or(0, |byte| byte & mask);
         if byte < old.len() && before == bit {
-            return Ok(before);
+            return Ok((before, false));
         }
         let len = old.len().max(byte + 1);
         if !fits(keyspace, &key, len) {
@@ -42,9 +43,12 @@ pub(super) fn setbit(call: &mut Call<'_, '_>) -> Flow {
         bytes.extend_from_slice(old);
         bytes.resize(len, 0);
         bytes[byte] = bytes[byte] & !mask | bit;
-        entry.set(Value::new(&bytes), End::Keep).map(|()| before).map_err(no_room)
+        entry.set(Value::new(&bytes), End::Keep).map(|()| (before, true)).map_err(no_room)
     });
-    call.number(before.map(|before| i64::from(before != 0)))
+    if matches!(before, Ok((_, true))) {
+        call.tell(Event::SET_BIT, key.name());
+    }
+    call.number(before.map(|(before, _)| i64::from(before != 0)))
 }
 
 pub(super) fn getbit(call: &mut Call<'_, '_>) -> Flow {

@@ -49,7 +49,7 @@ pub(super) fn lcs(call: &mut Call<'_, '_>) -> Flow {
         Ok(options) => options,
         Err(text) => return call.error(text),
     };
-    let bytes_max = TABLE_BYTES_MAX.min(call.service.settings.limits.bulk_bytes_max);
+    let bytes_max = TABLE_BYTES_MAX.min(call.service.tunables.bulk_bytes_max());
     let cells = (a.len() as u64 + 1).saturating_mul(b.len() as u64 + 1);
     if cells > (bytes_max / size_of::<u32>()) as u64 {
         return call

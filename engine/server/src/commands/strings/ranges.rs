@@ -6,6 +6,7 @@ use crate::commands::parse::{NO_ROOM, NOT_AN_INTEGER, TOO_LONG, integer, no_room
 use crate::commands::strings::{COPY_BYTES_MAX, fits};
 use crate::commands::{Call, Flow};
 use crate::keyspace::{End, Value};
+use crate::notifications::Event;
 
 pub(super) fn strlen(call: &mut Call<'_, '_>) -> Flow {
     let keyspace = call.keyspace();
@@ -16,7 +17,7 @@ pub(super) fn strlen(call: &mut Call<'_, '_>) -> Flow {
 
 pub(super) fn append(call: &mut Call<'_, '_>) -> Flow {
     let (key, tail) = (call.key(call.words[1]), call.words[2]);
-    let (keyspace, len_max) = (call.keyspace(), call.service.settings.limits.bulk_bytes_max);
+    let (keyspace, len_max) = (call.keyspace(), call.service.tunables.bulk_bytes_max());
     let appended = keyspace.with_entry(&key, call.session.client.id, |entry| {
         let Some(old) = entry.peek() else {
             return entry.set(Value::new(tail), End::Never).map(|()| tail.len()).map_err(no_room);
@@ -31,6 +32,9 @@ pub(super) fn append(call: &mut Call<'_, '_>) -> Flow {
         let joined = [&old.value[..], tail].concat();
         entry.set(Value::new(&joined), End::Keep).map(|()| len).map_err(no_room)
     });
+    if appended.is_ok() {
+        call.tell(Event::APPEND, key.name());
+    }
     call.number(appended.map(|len| len as i64))
 }
 
@@ -75,7 +79,7 @@ pub(super) fn setrange(call: &mut Call<'_, '_>) -> Flow {
     let Ok(offset) = usize::try_from(offset) else {
         return call.error("ERR offset is out of range");
     };
-    let (keyspace, len_max) = (call.keyspace(), call.service.settings.limits.bulk_bytes_max);
+    let (keyspace, len_max) = (call.keyspace(), call.service.tunables.bulk_bytes_max());
     let written = keyspace.with_entry(&key, call.session.client.id, |entry| {
         let old = entry.peek().map(|snapshot| snapshot.value);
         let old: &[u8] = old.as_deref().unwrap_or_default();
@@ -96,6 +100,9 @@ pub(super) fn setrange(call: &mut Call<'_, '_>) -> Flow {
         bytes[offset..patch_end].copy_from_slice(patch);
         entry.set(Value::new(&bytes), End::Keep).map(|()| len).map_err(no_room)
     });
+    if written.is_ok() && !patch.is_empty() {
+        call.tell(Event::SET_RANGE, key.name());
+    }
     call.number(written.map(|len| len as i64))
 }
 

@@ -272,8 +272,8 @@ fn the_books_answer() {
         ("object freq i", ":1"),
         ("object idletime i", ":0"),
         ("object foo i", "-ERR unknown subcommand 'foo'. Try OBJECT HELP."),
-        ("memory usage i", ":107"),
-        ("memory usage i samples 5", ":107"),
+        ("memory usage i", ":128"),
+        ("memory usage i samples 5", ":128"),
         ("memory usage i samples -1", "-ERR syntax error"),
         ("memory usage none", "$-1"),
         ("memory purge", "+OK"),
@@ -283,7 +283,7 @@ fn the_books_answer() {
     bench.run(&["set", "k", &long]);
     assert_eq!(bench.line("object encoding k"), "$3 raw");
     assert!(bench.line("object help").starts_with("*13 +OBJECT <subcommand> [<arg> [value]"));
-    assert!(bench.line("memory stats").starts_with("*14 $15 total.allocated :150 "));
+    assert!(bench.line("memory stats").starts_with("*14 $15 total.allocated :160 "));
 }
 
 /// The words of an array of bulk strings without spaces.

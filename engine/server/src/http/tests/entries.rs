@@ -126,6 +126,7 @@ async fn a_time_to_live_is_named_in_three_ways() {
         assert_eq!(get.header("cache-control"), Some(&*cached));
     }
     for (query, header) in [
+        ("?ttl_ms=5", "0"),
         ("?ttl_ms=0", "1"),
         ("?ttl_ms=-1", "1"),
         ("?ttl_ms=3153600000001", "1"),
@@ -189,6 +190,7 @@ async fn many_entries_go_at_once() {
         (r#"{"prefix":"x:","database":1}"#, 1, 3),
         (r#"{"prefix":""}"#, 3, 1),
         (r#"{"all":true,"database":1}"#, 1, 3),
+        (r#"{"all":true,"database":1.0}"#, 1, 3),
         (r#"{"all":true}"#, 4, 0),
     ];
     for (body, removed, left) in table {
@@ -203,6 +205,8 @@ async fn many_entries_go_at_once() {
         r#"{"all":true,"prefix":"x"}"#,
         r#"{"keys":"x"}"#,
         r#"{"all":true,"database":2}"#,
+        r#"{"all":true,"database":0.5}"#,
+        r#"{"all":true,"prefix":null}"#,
         r#"{"al":true}"#,
     ] {
         let answer = server.post("/v1/caches/a/invalidate", wrong).await;

@@ -189,3 +189,49 @@ async fn a_stop_answers_what_has_come() {
     assert_eq!(read_all(&mut stream).await, "+PONG\r\n".repeat(2_999));
     talk.await.expect("no panic");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_holds_writes_back_and_nothing_else() {
+    let bench = Bench::new(Limits::default());
+    let (mut writer, _, writing) = bench.connect(1 << 10);
+    let (mut other, _, talking) = bench.connect(1 << 10);
+    let start = tokio::time::Instant::now();
+    other.write_all(b"CLIENT PAUSE 100 WRITE\r\nGET a\r\n").await.expect("the server reads");
+    assert_eq!(read_exactly(&mut other, 10).await, b"+OK\r\n$-1\r\n");
+    writer.write_all(b"GET a\r\nSET a 1\r\nGET a\r\n").await.expect("the server reads");
+    assert_eq!(read_exactly(&mut writer, 5).await, b"$-1\r\n");
+    while bench.front.service().pause.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(read_exactly(&mut writer, 12).await, b"+OK\r\n$1\r\n1\r\n");
+    assert!(start.elapsed() >= Duration::from_millis(100));
+    other.write_all(b"CLIENT PAUSE 1000000\r\nGET a\r\n").await.expect("the server reads");
+    assert_eq!(read_exactly(&mut other, 5).await, b"+OK\r\n");
+    writer.write_all(b"CLIENT UNPAUSE\r\n").await.expect("the server reads");
+    assert_eq!(read_exactly(&mut writer, 5).await, b"+OK\r\n");
+    assert_eq!(read_exactly(&mut other, 7).await, b"$1\r\n1\r\n");
+    assert!(start.elapsed() < Duration::from_millis(500));
+    drop((writer, other));
+    writing.await.expect("no panic");
+    talking.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_reach_connections_that_are_there() {
+    let bench = Bench::new(Limits::default());
+    let (mut silent, _, silence) = bench.connect(1 << 10);
+    let (mut other, _, talking) = bench.connect(1 << 10);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let lines: &[u8] = b"CONFIG SET timeout 5 proto-max-bulk-len 1mb maxclients 3\r\n";
+    other.write_all(lines).await.expect("the server reads");
+    assert_eq!(read_exactly(&mut other, 5).await, b"+OK\r\n");
+    let start = tokio::time::Instant::now();
+    other.write_all(b"*2\r\n$3\r\nGET\r\n$1048577\r\n").await.expect("the server reads");
+    assert_eq!(read_all(&mut other).await, "-ERR Protocol error: invalid bulk length\r\n");
+    assert_eq!(read_all(&mut silent).await, "");
+    assert!(start.elapsed() >= Duration::from_secs(5));
+    assert_eq!(bench.front.service().clients.clients_max(), 3);
+    drop(other);
+    silence.await.expect("no panic");
+    talking.await.expect("no panic");
+}
