@@ -108,8 +108,7 @@ mod models {
     #[test]
     fn what_one_holder_wrote_the_next_one_reads() {
         loom::model(|| {
-            let shared =
-                Arc::new((RawSpin { locked: AtomicBool::new(false) }, AtomicU32::new(0)));
+            let shared = Arc::new((RawSpin { locked: AtomicBool::new(false) }, AtomicU32::new(0)));
             // Two tries each instead of waiting: the model checker cannot end a wait.
             let step = |(lock, count): &(RawSpin, AtomicU32)| {
                 let mut taken = 0;

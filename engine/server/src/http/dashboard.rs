@@ -6,8 +6,10 @@ use axum::response::IntoResponse;
 
 const PAGE: &str = include_str!("dashboard.html");
 /// Only this page's own style and script, and only this server to ask.
-const RULES: &str = "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; \
-    script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const RULES: &str = concat!(
+    "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; ",
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+);
 
 /// `GET /`.
 pub(crate) async fn page() -> impl IntoResponse {

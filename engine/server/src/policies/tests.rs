@@ -1,3 +1,5 @@
+//! Uploads, activation and rollback, over restarts and broken disks.
+
 use std::path::PathBuf;
 
 use super::store::tests::{Breakage, Breaking};

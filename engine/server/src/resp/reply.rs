@@ -76,7 +76,9 @@ impl<'a> Reply<'a> {
     /// An error, with its code first: `ERR no such key`. Line ends become spaces.
     pub fn error(&mut self, text: &str) {
         self.out.push(b'-');
-        self.out.extend(text.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
+        self.out.extend(
+            text.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }),
+        );
         self.raw(b"\r\n");
     }
 

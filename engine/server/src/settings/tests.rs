@@ -1,3 +1,5 @@
+//! Settings from file, variables and flags, and what is said about wrong ones.
+
 use super::*;
 use crate::auth::Role;
 

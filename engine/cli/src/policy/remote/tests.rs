@@ -1,3 +1,5 @@
+//! The commands that speak to a server, against one in the same process.
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;

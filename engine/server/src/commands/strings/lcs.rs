@@ -64,11 +64,11 @@ pub(super) fn lcs(call: &mut Call<'_, '_>) -> Flow {
     } else if options.wants_len {
         call.reply.integer(len);
     } else {
-        let mut common = Vec::with_capacity(len as usize);
+        let mut sequence = Vec::with_capacity(len as usize);
         for found in table.matches().iter().rev() {
-            common.extend_from_slice(&a[found.a..found.a + found.len]);
+            sequence.extend_from_slice(&a[found.a..found.a + found.len]);
         }
-        call.reply.bulk(&common);
+        call.reply.bulk(&sequence);
     }
     Flow::Continue
 }

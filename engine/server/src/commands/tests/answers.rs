@@ -141,7 +141,7 @@ fn bits_are_set_counted_and_found() {
 }
 
 #[test]
-fn common_subsequences_are_those_of_redis() {
+fn longest_subsequences_are_those_of_redis() {
     expect(&[
         ("mset a ohmytext b mynewtext", "+OK"),
         ("lcs a b", "$6 mytext"),

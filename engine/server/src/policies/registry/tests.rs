@@ -1,3 +1,5 @@
+//! The books of policies: what is kept, and what comes back.
+
 use super::*;
 
 fn version(module: &[u8]) -> PolicyVersion {

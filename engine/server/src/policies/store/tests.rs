@@ -1,3 +1,5 @@
+//! The store on a disk that breaks at every single step.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
