@@ -19,7 +19,7 @@ const MIXES: [(&str, Sizes, usize); 3] = [
     ("64 B", |_| 64, 64),
     ("1 KiB", |_| 1_024, 1_024),
     // 16 B to 16 KiB, each power as often as the others: 2,978 bytes at the mean.
-    ("16 B … 16 KiB", |number| 16 << (number.wrapping_mul(0x9e37_79b9) >> 7) % 11, 2_978),
+    ("16 B … 16 KiB", |number| 16 << ((number.wrapping_mul(0x9e37_79b9) >> 7) % 11), 2_978),
 ];
 
 /// Both tables.

@@ -135,7 +135,8 @@ mod tests {
     #[test]
     fn conditions_hold_as_the_standard_says() {
         use Held::{MatchFailed, NoneMatchFailed, Yes};
-        let table: &[(&[(&'static str, &str)], Option<&str>, Held)] = &[
+        type Row<'a> = (&'a [(&'static str, &'a str)], Option<&'a str>, Held);
+        let table: &[Row<'_>] = &[
             (&[], None, Yes),
             (&[("if-match", "*")], Some("a"), Yes),
             (&[("if-match", "*")], None, MatchFailed),

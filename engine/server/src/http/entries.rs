@@ -144,7 +144,7 @@ pub(crate) async fn put(
     let conditions = Conditions::read(request.headers())?;
     let ttl_ms = ttl_ms(writing.ttl_ms, request.headers())?;
     let content_type = content_type(request.headers())?;
-    let bytes_max = body_bytes_max(&place.keyspace, name.0.len());
+    let bytes_max = body_bytes_max(place.keyspace, name.0.len());
     let bytes_max = bytes_max.min(api.service.settings.limits.bulk_bytes_max);
     let body = read_body(request, bytes_max).await?;
     let value = Value::new(&body);

@@ -67,9 +67,12 @@ const COUNTERS: &[Figure] = &[
     ("ostler_listener_panics_total", "Panics of listeners", |stats| stats.listener_panics),
 ];
 
+/// One of several parts of a figure: its label, and how much it is.
+type Part = (&'static str, fn(&Stats) -> u64);
+
 /// Why the engine gave entries up: by the policy's choice, by its own in the policy's place, since
 /// their time was over, or since they were not kept at all.
-const EVICTIONS: &[(&str, fn(&Stats) -> u64)] = &[
+const EVICTIONS: &[Part] = &[
     ("policy", |stats| stats.evicted.saturating_sub(stats.evicted_natively)),
     ("fallback", |stats| stats.evicted_natively),
     ("expired", |stats| stats.expired),
@@ -77,13 +80,13 @@ const EVICTIONS: &[(&str, fn(&Stats) -> u64)] = &[
 ];
 
 /// What callers did to entries that were there.
-const REMOVALS: &[(&str, fn(&Stats) -> u64)] = &[
+const REMOVALS: &[Part] = &[
     ("removed", |stats| stats.removed),
     ("replaced", |stats| stats.replaced),
     ("cleared", |stats| stats.cleared),
 ];
 
-const MEMORY: &[(&str, fn(&Stats) -> u64)] = &[
+const MEMORY: &[Part] = &[
     ("entries", |stats| stats.weight),
     ("guests", |stats| stats.guest_memory_bytes),
     ("expiry", |stats| stats.expiry_bytes),
@@ -121,12 +124,7 @@ fn each(mut family: Family<'_>, stats: &[(&str, Stats)], figure: fn(&Stats) -> u
     }
 }
 
-fn parts(
-    mut family: Family<'_>,
-    stats: &[(&str, Stats)],
-    label: &str,
-    figures: &[(&str, fn(&Stats) -> u64)],
-) {
+fn parts(mut family: Family<'_>, stats: &[(&str, Stats)], label: &str, figures: &[Part]) {
     for (cache, stats) in stats {
         for (part, figure) in figures {
             family.row(&[("cache", cache), (label, part)], figure(stats));

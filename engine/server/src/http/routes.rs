@@ -161,7 +161,7 @@ const ADMIN: Option<Role> = Some(Role::Admin);
 
 /// All routes.
 pub(crate) fn table() -> Vec<Route> {
-    let parts = [policy_routes(), cache_routes(), entry_routes(), own_routes()];
+    let parts = [policy_routes(), cache_routes(), change_routes(), entry_routes(), own_routes()];
     parts.into_iter().flatten().collect()
 }
 
@@ -218,8 +218,6 @@ fn policy_routes() -> Vec<Route> {
 }
 
 fn cache_routes() -> Vec<Route> {
-    const CHANGED: &[(u16, &str, Option<Content>)] =
-        &[(200, "What it did", Some(Content::Json(schema::<caches::ActivatedBody>, "")))];
     let list = About {
         id: "listCaches",
         summary: "All caches",
@@ -240,6 +238,28 @@ fn cache_routes() -> Vec<Route> {
         problems: &[Kind::Overloaded],
         ..PLAIN
     };
+    vec![
+        route(Method::GET, "/v1/caches", READ, |method| on(method, caches::list), list),
+        route(
+            Method::GET,
+            "/v1/caches/{cache}/stats",
+            READ,
+            |method| on(method, caches::stats),
+            stats,
+        ),
+        route(
+            Method::GET,
+            "/v1/caches/{cache}/events",
+            READ,
+            |method| on(method, events::events),
+            events,
+        ),
+    ]
+}
+
+fn change_routes() -> Vec<Route> {
+    const CHANGED: &[(u16, &str, Option<Content>)] =
+        &[(200, "What it did", Some(Content::Json(schema::<caches::ActivatedBody>, "")))];
     let activate = About {
         id: "activatePolicy",
         summary: "Put a policy in charge of a cache",
@@ -271,21 +291,6 @@ fn cache_routes() -> Vec<Route> {
         ..PLAIN
     };
     vec![
-        route(Method::GET, "/v1/caches", READ, |method| on(method, caches::list), list),
-        route(
-            Method::GET,
-            "/v1/caches/{cache}/stats",
-            READ,
-            |method| on(method, caches::stats),
-            stats,
-        ),
-        route(
-            Method::GET,
-            "/v1/caches/{cache}/events",
-            READ,
-            |method| on(method, events::events),
-            events,
-        ),
         route(
             Method::POST,
             "/v1/caches/{cache}/policy",

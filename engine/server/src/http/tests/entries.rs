@@ -104,7 +104,8 @@ async fn conditions_are_kept() {
 #[tokio::test]
 async fn a_time_to_live_is_named_in_three_ways() {
     let server = open();
-    let table: [(&str, &[(&str, &str)], Option<&str>); 7] = [
+    type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>);
+    let table: [Row<'_>; 7] = [
         ("", &[], None),
         ("?ttl_ms=90500", &[("ostler-ttl", "7"), ("cache-control", "max-age=8")], Some("91")),
         ("", &[("ostler-ttl", "7"), ("cache-control", "max-age=8")], Some("7")),
