@@ -1,6 +1,6 @@
 //! The HTTP API: policies, caches, entries, events, metrics and probes.
 //!
-//! The router is built from one table of routes ([`routes`]), which also yields the OpenAPI document,
+//! The router is built from one table of routes (`routes`), which also yields the OpenAPI document,
 //! the roles and the names in the metrics. Thin over [`Service`]: nothing in here decides.
 
 mod access;

@@ -26,7 +26,7 @@ pub const DATABASES: u8 = 16;
 pub const KEY_LEN_MAX: usize = 1 << 20;
 /// What an entry takes beside what is allocated for its key and value, bytes. Measured with a million
 /// entries under the default policy as growth of resident memory: 40 for the place, where a key of up
-/// to [`KEY_INLINE_LEN_MAX`] bytes is stored, 8 for birth and weight, 6 to 11 for the table, 4 for the
+/// to `KEY_INLINE_LEN_MAX` bytes is stored, 8 for birth and weight, 6 to 11 for the table, 4 for the
 /// view of the policy, some 30 for the policy itself. Policies that keep more take more than this; the
 /// bound on memory has a tenth of the capacity for them.
 pub const ENTRY_OVERHEAD_BYTES: u32 = 96;
