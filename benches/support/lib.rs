@@ -44,6 +44,10 @@ impl InstanceSource for Contender {
         self.policy.wants()
     }
 
+    fn takes_models(&self) -> bool {
+        InstanceSource::takes_models(&self.policy)
+    }
+
     fn instance(&self, setup: Setup) -> Result<Box<dyn PolicyInstance>, PolicyFault> {
         self.policy.instance(setup)
     }

@@ -3,15 +3,22 @@
 //! [`ReferenceCache`] is a plain, slow cache that plays requests against a policy and judges every
 //! answer; [`conformance`] drives it through a fixed hard workload and says which [`Rule`] broke.
 //! It knows a policy only as a [`Subject`], so the same checks run against a policy compiled in and
-//! against its module. It must not know the engine: it is the engine's oracle.
+//! against its module. The other kinds of policy have a subject and a workload of their own:
+//! [`prefetch_conformance`] and [`warming_conformance`]. It must not know the engine: it is the
+//! engine's oracle.
 
 mod conformance;
+mod garbage;
+mod prefetch;
 mod reference;
+mod warming;
 
 pub use conformance::{Check, ConformanceReport, conformance};
+pub use prefetch::{PrefetchSubject, native_prefetch_factory, prefetch_conformance};
 pub use reference::{Batch, Breach, ReferenceCache, Rule, Served};
+pub use warming::{WarmingSubject, native_warming_factory, warming_conformance};
 
-use ostler_abi::{NativePolicy, Record, Setup, Step};
+use ostler_abi::{ModelRefused, NativePolicy, Record, Setup, Step};
 
 /// A policy under test. Native policies are infallible; a sandboxed one can fault.
 pub trait Subject {
@@ -21,17 +28,35 @@ pub trait Subject {
     ///
     /// What the sandbox says about a call that faulted.
     fn step(&mut self, events: &[Record], victims: &mut [u32]) -> Result<usize, String>;
+
+    /// As [`Step::model`], but may fail with the fault's text. The inner result is the policy's own.
+    ///
+    /// # Errors
+    ///
+    /// What the sandbox says about a call that faulted.
+    fn model(&mut self, message: &[u8]) -> Result<Result<(), ModelRefused>, String> {
+        let _ = message;
+        Ok(Err(ModelRefused::TAKES_NONE))
+    }
 }
 
 impl Subject for Box<dyn Step + Send> {
     fn step(&mut self, events: &[Record], victims: &mut [u32]) -> Result<usize, String> {
         Ok((**self).step(events, victims))
     }
+
+    fn model(&mut self, message: &[u8]) -> Result<Result<(), ModelRefused>, String> {
+        Ok((**self).model(message))
+    }
 }
 
 impl Subject for Box<dyn Subject> {
     fn step(&mut self, events: &[Record], victims: &mut [u32]) -> Result<usize, String> {
         (**self).step(events, victims)
+    }
+
+    fn model(&mut self, message: &[u8]) -> Result<Result<(), ModelRefused>, String> {
+        (**self).model(message)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use ostler_abi::{Kind, NO_SLOT, Record, Setup, Step};
+use ostler_abi::{Kind, ModelRefused, NO_SLOT, Record, Setup, Step};
 
 use crate::{Budget, Policy};
 
@@ -23,6 +23,8 @@ pub struct Driver<P: Policy> {
     /// The first event of `rest`, an insert or an update, was begun in an earlier call: it only waits
     /// for room. Set where such an event pauses, cleared where it is served whole.
     begun: bool,
+    /// The message of the model in force, for the policy that follows after a reset; empty: none.
+    model: Vec<u8>,
 }
 
 /// The victims of one call.
@@ -50,6 +52,7 @@ impl<P: Policy> Driver<P> {
             params,
             rest: Vec::new(),
             begun: false,
+            model: Vec::new(),
         }
     }
 
@@ -153,6 +156,10 @@ impl<P: Policy> Driver<P> {
                 // The old policy gives its memory back before the new one takes its own.
                 self.policy = P::new(&Setup { slots: 0, ..self.setup }, &self.params);
                 self.policy = P::new(&self.setup, &self.params);
+                if !self.model.is_empty() {
+                    // It was taken before, by a policy of the same parameters.
+                    let _ = self.policy.model(&self.model);
+                }
             }
             Some(_) | None => {}
         }
@@ -292,6 +299,13 @@ impl<P: Policy> Step for Driver<P> {
         }
         answer.len
     }
+
+    fn model(&mut self, message: &[u8]) -> Result<(), ModelRefused> {
+        self.policy.model(message)?;
+        self.model.clear();
+        self.model.extend_from_slice(message);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -330,6 +344,31 @@ mod tests {
         }
         fn remove(&mut self, slot: u32, _: &Budget) {
             self.0.retain(|resident| *resident != slot);
+        }
+    }
+
+    /// Takes the one message `new`; everything else is refused.
+    struct Taught(bool);
+
+    impl Policy for Taught {
+        type Params = NoParams;
+
+        fn new(_: &Setup, _: &NoParams) -> Self {
+            Self(false)
+        }
+        fn grow(&mut self, _: u32) {}
+        fn hit(&mut self, _: &Record, _: &Budget) {}
+        fn insert(&mut self, _: &Record, _: &Budget) {}
+        fn victim(&mut self, _: &Budget) -> u32 {
+            0
+        }
+        fn remove(&mut self, _: u32, _: &Budget) {}
+        fn model(&mut self, message: &[u8]) -> Result<(), ModelRefused> {
+            if message != b"new" {
+                return Err(ModelRefused::FORMAT);
+            }
+            self.0 = true;
+            Ok(())
         }
     }
 
@@ -384,5 +423,23 @@ mod tests {
             (driver.budget().used(), driver.budget().incoming(), driver.begun),
             (5, 0, false)
         );
+    }
+
+    #[test]
+    fn a_model_outlives_a_reset_and_a_refused_one_is_not_remembered() {
+        let mut driver = Driver::<Taught>::new(Setup { capacity: 4, slots: 4, seed: 0 }, NoParams);
+        let reset = [Record::new(Kind::Reset, NO_SLOT)];
+        assert_eq!(driver.model(b"old"), Err(ModelRefused::FORMAT));
+        assert_eq!(driver.step(&reset, &mut [0]), 0);
+        assert!(!driver.policy().0);
+        assert_eq!(driver.model(b"new"), Ok(()));
+        assert_eq!(driver.model(b"old"), Err(ModelRefused::FORMAT));
+        assert_eq!(driver.step(&reset, &mut [0]), 0);
+        assert!(driver.policy().0, "the model that was taken last");
+    }
+
+    #[test]
+    fn a_policy_takes_no_models_unless_it_says_so() {
+        assert_eq!(driver(4).model(b"new"), Err(ModelRefused::TAKES_NONE));
     }
 }

@@ -1,6 +1,12 @@
-//! The export macro: manifest, parameters, the native entry and, on wasm32, the module's exports.
+//! The export macros: manifest, parameters, the native entry and, on wasm32, the module's exports.
+//!
+//! One macro a kind of policy; what they have in common is in `export_shared!`, the only place that
+//! says how a function leaves a module.
 
-/// Declares a policy to the world: its manifest, its parameters and its exports.
+mod prefetch;
+mod warming;
+
+/// Declares an eviction policy to the world: its manifest, its parameters and its exports.
 ///
 /// It defines, in the calling module: the parameter struct (its name is yours), `MANIFEST` (the
 /// manifest as JSON), `NATIVE` (a [`NativePolicy`](crate::NativePolicy) for compiling the policy in)
@@ -11,6 +17,8 @@
 /// - `policy`: the type that implements [`Policy`](crate::Policy).
 /// - `name`: `[a-z0-9_-]`, at most 64 characters. `summary`: one sentence.
 /// - `events`: the optional kinds it wants to hear: `"hit"`, `"miss"`. All others always come.
+/// - `features`, may be left out: what it requires of the host: `["model"]` for a policy that
+///   implements [`Policy::model`](crate::Policy::model).
 /// - `bytes_per_slot`: guest memory per slot, everything counted (the driver's books take 4).
 ///   `base_bytes`: guest memory beside that. The engine allows `base + slots × bytes × 1.25`.
 /// - `params`: `Name { field: type = default, low..=high, "help"; … }` with `int` (`i64`), `float`
@@ -23,17 +31,72 @@ macro_rules! export {
         policy: $policy:ident,
         name: $name:literal,
         summary: $summary:literal,
-        events: [$($event:literal $(, $more_event:literal)*)?],
+        events: [$($event:literal),*],
+        $(features: [$($feature:tt),* $(,)?],)?
         bytes_per_slot: $bytes_per_slot:literal,
         base_bytes: $base_bytes:literal,
-        params: $params:ident {
-            $($field:ident : $type:ident = $default:literal, $low:literal ..= $high:literal, $help:literal;)*
-        }
+        params: $params:ident { $($declared:tt)* }
     ) => {
+        $crate::export_shared!(@policy
+            NativePolicy, $crate::Driver::<$policy>::new,
+            name: $name, summary: $summary, kind: "eviction",
+            features: [$($($feature)*)?], events: [$($event)*],
+            bytes_per_slot: $bytes_per_slot, base_bytes: $base_bytes,
+            params: $params { $($declared)* }
+        );
+
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            static GUEST: $crate::guest::Guest<$policy> = $crate::guest::Guest::new();
+
+            $crate::export_shared!(@module MANIFEST, GUEST, $crate::guest::Layout);
+            $crate::export_shared!(@function ostler_step, GUEST.step, events);
+            $($($crate::export_shared!(@feature $feature GUEST);)*)?
+        };
+    };
+}
+
+/// What the three export macros share; not for direct use.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_shared {
+    // The parameters, the manifest, and the policy compiled in: `new` makes its driver.
+    (
+        @policy $native:ident, $new:expr,
+        name: $name:literal, summary: $summary:literal, kind: $kind:literal,
+        features: [$($feature:tt)*], $(events: [$($event:tt)*],)?
+        bytes_per_slot: $bytes_per_slot:literal, base_bytes: $base_bytes:literal,
+        params: $params:ident { $($declared:tt)* }
+    ) => {
+        $crate::export_shared!(@params_struct $name, $params { $($declared)* });
+
+        /// The policy's manifest, JSON.
+        pub const MANIFEST: &str = concat!(
+            "{\"abi\":1,\"name\":\"", $name,
+            "\",\"version\":\"", env!("CARGO_PKG_VERSION"),
+            "\",\"summary\":\"", $summary,
+            "\",\"kinds\":[\"", $kind,
+            "\"],\"features\":[", $crate::export_shared!(@list $($feature)*),
+            $("],\"events\":[", $crate::export_shared!(@list $($event)*),)?
+            "],\"params\":[", $crate::export_shared!(@params $($declared)*),
+            "],\"bytes_per_slot\":", $bytes_per_slot,
+            ",\"base_bytes\":", $base_bytes, "}"
+        );
+
+        /// The policy, compiled in.
+        pub const NATIVE: $crate::$native = $crate::$native {
+            manifest: MANIFEST,
+            build: |setup, params| Ok($crate::macro_support::driver(setup, params, $new)?),
+        };
+    };
+
+    (@params_struct $name:literal, $params:ident {
+        $($field:ident : $type:ident = $default:literal, $low:literal ..= $high:literal, $help:literal;)*
+    }) => {
         #[doc = concat!("Parameters of the policy `", $name, "`.")]
         #[derive(Clone, Copy, Debug, PartialEq)]
         pub struct $params {
-            $(#[doc = $help] pub $field: $crate::export!(@type $type),)*
+            $(#[doc = $help] pub $field: $crate::export_shared!(@type $type),)*
         }
 
         impl ::core::default::Default for $params {
@@ -54,76 +117,67 @@ macro_rules! export {
                 }
             }
         }
+    };
 
-        /// The policy's manifest, JSON.
-        pub const MANIFEST: &str = concat!(
-            "{\"abi\":1,\"name\":\"", $name,
-            "\",\"version\":\"", env!("CARGO_PKG_VERSION"),
-            "\",\"summary\":\"", $summary,
-            "\",\"kinds\":[\"eviction\"],\"features\":[],\"events\":[",
-            $("\"", $event, "\"" $(, ",\"", $more_event, "\"")*,)?
-            "],\"params\":[",
-            $crate::export!(@params $($field $type $default, $low, $high, $help;)*),
-            "],\"bytes_per_slot\":", $bytes_per_slot,
-            ",\"base_bytes\":", $base_bytes, "}"
-        );
+    // The manifest's section, the calls that every kind has, the allocator and the panic handler.
+    (@module $manifest:ident, $guest:ident, $layout:ty) => {
+        #[used]
+        #[unsafe(link_section = "ostler.policy")]
+        static MANIFEST_BYTES: [u8; $manifest.len()] = $crate::guest::bytes_of($manifest);
 
-        /// The policy, compiled in.
-        pub const NATIVE: $crate::NativePolicy = $crate::NativePolicy {
-            manifest: MANIFEST,
-            build: |setup, params| {
-                let params = <$params as $crate::Params>::from_json(params)?;
-                Ok($crate::macro_support::Box::new($crate::Driver::<$policy>::new(setup, params)))
-            },
-        };
+        #[unsafe(no_mangle)]
+        extern "C" fn ostler_layout() -> *const $layout {
+            $guest.layout()
+        }
 
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            #[used]
-            #[unsafe(link_section = "ostler.policy")]
-            static MANIFEST_BYTES: [u8; MANIFEST.len()] = $crate::guest::bytes_of(MANIFEST);
+        #[unsafe(no_mangle)]
+        extern "C" fn ostler_init(capacity: i64, slots: i32, seed: i64) -> i32 {
+            $guest.init(capacity, slots, seed)
+        }
 
-            static GUEST: $crate::guest::Guest<$policy> = $crate::guest::Guest::new();
+        #[global_allocator]
+        static ALLOCATOR: $crate::macro_support::GlobalDlmalloc =
+            $crate::macro_support::GlobalDlmalloc;
 
-            #[unsafe(no_mangle)]
-            extern "C" fn ostler_layout() -> *const $crate::guest::Layout {
-                GUEST.layout()
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn ostler_init(capacity: i64, slots: i32, seed: i64) -> i32 {
-                GUEST.init(capacity, slots, seed)
-            }
-
-            #[unsafe(no_mangle)]
-            extern "C" fn ostler_step(events: i32) -> i32 {
-                GUEST.step(events)
-            }
-
-            #[global_allocator]
-            static ALLOCATOR: $crate::macro_support::GlobalDlmalloc =
-                $crate::macro_support::GlobalDlmalloc;
-
-            #[panic_handler]
-            fn panic(_: &::core::panic::PanicInfo<'_>) -> ! {
-                ::core::arch::wasm32::unreachable()
-            }
-        };
+        #[panic_handler]
+        fn panic(_: &::core::panic::PanicInfo<'_>) -> ! {
+            ::core::arch::wasm32::unreachable()
+        }
+    };
+    (@feature "model" $guest:ident) => {
+        $crate::export_shared!(@function ostler_model, $guest.model, len);
+    };
+    (@function $name:ident, $guest:ident . $method:ident, $count:ident) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn $name($count: i32) -> i32 {
+            $guest.$method($count)
+        }
     };
 
     (@type int) => { i64 };
     (@type float) => { f64 };
     (@type bool) => { bool };
 
-    (@params) => { "" };
-    (@params $field:ident $type:ident $default:literal, $low:literal, $high:literal, $help:literal;) => {
-        $crate::export!(@param $field $type $default, $low, $high, $help)
+    // Names as the members of a JSON array.
+    (@list) => { "" };
+    (@list $name:tt) => { concat!("\"", $name, "\"") };
+    (@list $name:tt $($rest:tt)+) => {
+        concat!("\"", $name, "\",", $crate::export_shared!(@list $($rest)+))
     };
-    (@params $field:ident $type:ident $default:literal, $low:literal, $high:literal, $help:literal; $($rest:tt)+) => {
+
+    (@params) => { "" };
+    (@params $field:ident : $type:ident = $default:literal, $low:literal ..= $high:literal, $help:literal;) => {
+        $crate::export_shared!(@param $field $type $default, $low, $high, $help)
+    };
+    (
+        @params
+        $field:ident : $type:ident = $default:literal, $low:literal ..= $high:literal, $help:literal;
+        $($rest:tt)+
+    ) => {
         concat!(
-            $crate::export!(@param $field $type $default, $low, $high, $help),
+            $crate::export_shared!(@param $field $type $default, $low, $high, $help),
             ",",
-            $crate::export!(@params $($rest)+)
+            $crate::export_shared!(@params $($rest)+)
         )
     };
     (@param $field:ident bool $default:literal, $low:literal, $high:literal, $help:literal) => {
@@ -197,6 +251,47 @@ mod tests {
                 "bytes_per_slot": 4, "base_bytes": 65536,
             })
         );
+    }
+
+    mod taught {
+        use crate::{Budget, Policy, Record, Setup};
+
+        struct Taught;
+
+        impl Policy for Taught {
+            type Params = TaughtParams;
+
+            fn new(_: &Setup, _: &TaughtParams) -> Self {
+                Self
+            }
+            fn grow(&mut self, _: u32) {}
+            fn hit(&mut self, _: &Record, _: &Budget) {}
+            fn insert(&mut self, _: &Record, _: &Budget) {}
+            fn victim(&mut self, _: &Budget) -> u32 {
+                0
+            }
+            fn remove(&mut self, _: u32, _: &Budget) {}
+        }
+
+        crate::export! {
+            policy: Taught,
+            name: "taught",
+            summary: "Takes models.",
+            events: [],
+            features: ["model"],
+            bytes_per_slot: 4,
+            base_bytes: 65536,
+            params: TaughtParams {}
+        }
+    }
+
+    #[test]
+    fn the_required_features_are_in_the_manifest() {
+        let manifest: serde_json::Value = serde_json::from_str(taught::MANIFEST).unwrap();
+        assert_eq!(manifest["features"], serde_json::json!(["model"]));
+        assert_eq!(manifest["events"], serde_json::json!([]));
+        let setup = Setup { capacity: 1, slots: 2, seed: 0 };
+        assert!((taught::NATIVE.build)(setup, "").is_ok());
     }
 
     #[test]

@@ -12,8 +12,8 @@
 //! taken out makes room again, as in a queue.
 //!
 //! Bytes: 6 a slot (4 a place, 3 places for 2 slots), rounded up to chunks of 16 KiB, and 8 KiB for
-//! the generations. Memory grows with the slots only. Cost: one cache line for a look-up, one for a
-//! new ghost.
+//! the generations. A chunk is made when its first ghost comes, so a cache that has evicted nothing
+//! holds none. Cost: one cache line for a look-up, one for a new ghost.
 //!
 //! How it differs from an exact queue ([`Ghosts`](crate::Ghosts), 24 bytes a ghost):
 //! - Ghosts leave by generations. Where at most 256 units of weight are remembered, a generation is
@@ -32,8 +32,7 @@
 //! arrangements are in use; no call pays for all of them.
 
 use alloc::boxed::Box;
-
-use crate::PerSlot;
+use alloc::vec::Vec;
 
 /// Places in a bucket: 64 bytes, a cache line.
 const PLACES: usize = 16;
@@ -65,10 +64,53 @@ const _: () = assert!(WINDOW_MAX + 2 * SWEEP_GENERATIONS < STAMPS as u32);
 #[repr(align(64))]
 struct Bucket([u32; PLACES]);
 
+/// Buckets by number, in chunks; one that is not there yet has free places only.
+#[derive(Clone, Debug, Default)]
+struct Buckets(Vec<Option<Box<[Bucket; CHUNK_BUCKETS]>>>);
+
+impl Buckets {
+    /// Room for `count` buckets. O(new chunks), and as many pointers copied as there were.
+    fn grow(&mut self, count: u32) {
+        let chunks = count as usize / CHUNK_BUCKETS;
+        self.0.reserve_exact(chunks.saturating_sub(self.0.len()));
+        self.0.resize_with(chunks, || None);
+    }
+
+    #[inline(always)]
+    fn get(&self, bucket: u32) -> Option<&Bucket> {
+        let chunk = self.0[bucket as usize / CHUNK_BUCKETS].as_ref()?;
+        Some(&chunk[bucket as usize % CHUNK_BUCKETS])
+    }
+
+    #[inline(always)]
+    fn get_mut(&mut self, bucket: u32) -> Option<&mut Bucket> {
+        let chunk = self.0[bucket as usize / CHUNK_BUCKETS].as_mut()?;
+        Some(&mut chunk[bucket as usize % CHUNK_BUCKETS])
+    }
+
+    /// The bucket, made with its chunk where it is not there: `free` is what its places hold then.
+    #[inline(always)]
+    fn made(&mut self, bucket: u32, free: u32) -> &mut Bucket {
+        let chunk = &mut self.0[bucket as usize / CHUNK_BUCKETS];
+        let chunk = chunk.get_or_insert_with(|| new_chunk(free));
+        &mut chunk[bucket as usize % CHUNK_BUCKETS]
+    }
+}
+
+/// A chunk of buckets whose places hold `free`, made on the heap: a guest's stack is short.
+#[cold]
+fn new_chunk(free: u32) -> Box<[Bucket; CHUNK_BUCKETS]> {
+    let buckets = alloc::vec![Bucket([free; PLACES]); CHUNK_BUCKETS].into_boxed_slice();
+    let Ok(chunk) = buckets.try_into() else {
+        unreachable!("a slice of CHUNK_BUCKETS buckets is a chunk")
+    };
+    chunk
+}
+
 /// An approximately FIFO set of key hashes, bounded by weight. See the file's header.
 #[derive(Clone, Debug)]
 pub struct GhostTable {
-    buckets: PerSlot<Bucket, CHUNK_BUCKETS>,
+    buckets: Buckets,
     bucket_count: u32,
     /// The number of buckets before the latest growth.
     bucket_count_before: u32,
@@ -95,7 +137,7 @@ impl GhostTable {
     #[must_use]
     pub fn new(slots: u32, weight_max: u64) -> Self {
         let mut table = Self {
-            buckets: PerSlot::new(0),
+            buckets: Buckets::default(),
             bucket_count: 0,
             bucket_count_before: 0,
             unmoved: 0,
@@ -113,7 +155,7 @@ impl GhostTable {
     }
 
     /// Makes room for the ghosts of `slots` slots. Never shrinks, and nothing is forgotten but what
-    /// a full bucket gives up. O(new slots), and the growth before is brought to its end.
+    /// a full bucket gives up. O(chunks), and the growth before is brought to its end.
     pub fn grow(&mut self, slots: u32) {
         let bucket_count = buckets_for(slots);
         if bucket_count <= self.bucket_count {
@@ -122,7 +164,7 @@ impl GhostTable {
         while self.unmoved > 0 {
             self.move_bucket();
         }
-        self.buckets.grow_with(bucket_count, Bucket([self.dead_word(); PLACES]));
+        self.buckets.grow(bucket_count);
         self.bucket_count_before = self.bucket_count;
         self.unmoved = if self.weight == 0 { 0 } else { self.bucket_count };
         self.bucket_count = bucket_count;
@@ -177,7 +219,10 @@ impl GhostTable {
         let hash = remixed(hash);
         let bucket = self.bucket_of(hash);
         let (clock, window, dead) = (self.clock, self.window, self.dead_word());
-        for word in &mut self.buckets[bucket].0 {
+        let Some(Bucket(places)) = self.buckets.get_mut(bucket) else {
+            return false;
+        };
+        for word in places {
             let age = age(clock, *word);
             if (*word ^ hash) & TAG_MASK == 0 && age <= window {
                 *word = dead;
@@ -191,12 +236,14 @@ impl GhostTable {
     /// True where `hash` is remembered. O(1).
     #[must_use]
     pub fn contains(&self, hash: u32) -> bool {
+        if self.bucket_count == 0 {
+            return false;
+        }
         let hash = remixed(hash);
-        self.bucket_count > 0
-            && self.buckets[self.bucket_of(hash)]
-                .0
-                .iter()
-                .any(|word| (word ^ hash) & TAG_MASK == 0 && age(self.clock, *word) <= self.window)
+        let is_it =
+            |word: &u32| (word ^ hash) & TAG_MASK == 0 && age(self.clock, *word) <= self.window;
+        let bucket = self.buckets.get(self.bucket_of(hash));
+        bucket.is_some_and(|Bucket(places)| places.iter().any(is_it))
     }
 
     /// Sum of the ghosts' weights, those counted that full buckets gave up.
@@ -219,7 +266,8 @@ impl GhostTable {
         assert_eq!(living, self.weight, "the weight is that of the living generations");
         assert_eq!(self.weights.iter().sum::<u64>(), self.weight, "the others weigh nothing");
         let age_max = (0..self.bucket_count)
-            .flat_map(|bucket| self.buckets[bucket].0)
+            .filter_map(|bucket| self.buckets.get(bucket))
+            .flat_map(|Bucket(places)| *places)
             .map(|word| age(self.clock, word))
             .max();
         assert!(age_max <= Some(WINDOW_MAX + 2 * SWEEP_GENERATIONS), "the sweep keeps up");
@@ -259,8 +307,8 @@ impl GhostTable {
     /// is older.
     #[inline]
     fn put(&mut self, bucket: u32, word: u32) {
-        let (clock, window) = (self.clock, self.window);
-        let places = &mut self.buckets[bucket].0;
+        let (clock, window, dead) = (self.clock, self.window, self.dead_word());
+        let Bucket(places) = self.buckets.made(bucket, dead);
         let (mut oldest, mut age_max) = (None, age(clock, word));
         for place in places.iter_mut() {
             let age = age(clock, *place);
@@ -321,7 +369,8 @@ impl GhostTable {
     /// come round. The turn ends where it ended at its start, so that it lasts no longer than it may.
     fn sweep_bucket(&mut self) {
         let (clock, window, dead) = (self.clock, self.window, self.dead_word());
-        for word in &mut self.buckets[self.hand].0 {
+        let places = self.buckets.get_mut(self.hand).map(|Bucket(places)| places);
+        for word in places.into_iter().flatten() {
             if age(clock, *word) > window {
                 *word = dead;
             }
@@ -340,7 +389,10 @@ impl GhostTable {
         self.unmoved -= 1;
         let from = self.unmoved;
         let dead = Bucket([self.dead_word(); PLACES]);
-        let moved = core::mem::replace(&mut self.buckets[from], dead);
+        let Some(bucket) = self.buckets.get_mut(from) else {
+            return;
+        };
+        let moved = core::mem::replace(bucket, dead);
         // The least hash that belonged here: above it, tags are unique within the range.
         let least = first_of(from, self.bucket_count_before);
         for word in moved.0 {

@@ -1,114 +1,125 @@
 //! The guest's side of the exports. Exists only on wasm32.
 //!
-//! It owns the buffers that the host writes into and reads from, and the one policy of the module.
-//! A module has one thread and no export calls another, so every access here is exclusive.
+//! It owns the buffers that the host writes into and reads from, and the one policy of the module:
+//! [`Guest`] for eviction, [`PrefetchGuest`] and [`WarmingGuest`] for the other kinds. A module has
+//! one thread and no export calls another, so every access here is exclusive.
 #![expect(unsafe_code, reason = "the host reaches these buffers by address, between calls")]
+
+mod eviction;
+mod prefetch;
+mod warming;
+
+pub use eviction::Guest;
+pub use prefetch::PrefetchGuest;
+pub use warming::WarmingGuest;
 
 use alloc::boxed::Box;
 use core::cell::UnsafeCell;
 
-pub use ostler_abi::Layout;
-use ostler_abi::{ABI_VERSION, LAYOUT_BYTES, Record, Setup, Step};
+use ostler_abi::{ABI_VERSION, ModelRefused, Setup};
+pub use ostler_abi::{Layout, PrefetchLayout};
 
-use crate::{Driver, Params, Policy};
+use crate::Params;
+use crate::macro_support::driver;
 
-/// Records in the event window; equals the longest batch.
-const EVENTS_CAP: usize = 256;
-/// Victims that fit into one answer.
-const VICTIMS_CAP: usize = 256;
-/// Bytes of the io buffer.
-const IO_CAP: usize = 4096;
-
-/// All zero before `ostler_init`, so that it costs the module's file nothing.
-struct State<P: Policy> {
-    layout: Layout,
-    events: [Record; EVENTS_CAP],
-    victims: [u32; VICTIMS_CAP],
-    io: [u8; IO_CAP],
-    driver: Option<Box<Driver<P>>>,
-}
-
-/// Everything a module keeps: one static of this type is behind the three exports.
-pub struct Guest<P: Policy> {
-    state: UnsafeCell<State<P>>,
+/// What a module keeps in a static: reached by one export at a time.
+struct Kept<T> {
+    cell: UnsafeCell<T>,
 }
 
 // SAFETY: a module of the contract has one thread, since shared memories and atomics are refused.
-unsafe impl<P: Policy> Sync for Guest<P> {}
+unsafe impl<T> Sync for Kept<T> {}
 
-impl<P: Policy> Guest<P> {
-    /// A guest before `ostler_init`.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            state: UnsafeCell::new(State {
-                layout: Layout::ZERO,
-                events: [Record::ZERO; EVENTS_CAP],
-                victims: [0; VICTIMS_CAP],
-                io: [0; IO_CAP],
-                driver: None,
-            }),
-        }
+impl<T> Kept<T> {
+    const fn new(value: T) -> Self {
+        Self { cell: UnsafeCell::new(value) }
     }
 
     #[expect(
         clippy::mut_from_ref,
         reason = "each export borrows the state once and calls no other"
     )]
-    fn state(&self) -> &mut State<P> {
+    fn state(&self) -> &mut T {
         // SAFETY: one thread, and the exports do not nest: this is the only borrow alive.
-        unsafe { &mut *self.state.get() }
+        unsafe { &mut *self.cell.get() }
     }
+}
 
-    /// `ostler_layout`: fills in the addresses and returns the layout's own.
-    pub fn layout(&self) -> *const Layout {
-        let state = self.state();
-        state.layout = Layout {
-            len: LAYOUT_BYTES,
-            abi: ABI_VERSION,
-            events_ptr: state.events.as_mut_ptr().expose_provenance() as u32,
-            events_cap: EVENTS_CAP as u32,
-            victims_ptr: state.victims.as_mut_ptr().expose_provenance() as u32,
-            victims_cap: VICTIMS_CAP as u32,
-            io_ptr: state.io.as_mut_ptr().expose_provenance() as u32,
-            io_cap: IO_CAP as u32,
-        };
-        &raw const state.layout
+/// The address of a buffer, as the layout names it.
+fn address<T>(buffer: &mut [T]) -> u32 {
+    buffer.as_mut_ptr().expose_provenance() as u32
+}
+
+/// The words that every kind of layout starts with; `len` is the whole layout's.
+fn layout_of<E, A>(len: u32, events: &mut [E], answers: &mut [A], io: &mut [u8]) -> Layout {
+    Layout {
+        len,
+        abi: ABI_VERSION,
+        events_ptr: address(events),
+        events_cap: events.len() as u32,
+        victims_ptr: address(answers),
+        victims_cap: answers.len() as u32,
+        io_ptr: address(io),
+        io_cap: io.len() as u32,
     }
+}
 
-    /// `ostler_init`: parameters are a NUL-terminated flat JSON object in the io buffer.
+/// The first `count` of a window, as the host counts.
+///
+/// # Panics
+///
+/// Traps where `count` is outside the window.
+fn first<T>(window: &[T], count: i32) -> &[T] {
+    &window[..count.cast_unsigned() as usize]
+}
+
+/// The policy of the module behind its driver, from `ostler_init` on.
+struct Started<D> {
+    driver: Option<Box<D>>,
+}
+
+impl<D> Started<D> {
+    const NOT_YET: Self = Self { driver: None };
+
+    /// `ostler_init`: makes the driver with `new` of a setup, and of parameters as a NUL-terminated
+    /// flat JSON object in `io`.
     ///
-    /// Returns 0, or 1 for a negative capacity, 2 for parameters that are not UTF-8, 3 for
-    /// parameters that the policy refuses.
-    pub fn init(&self, capacity: i64, slots: i32, seed: i64) -> i32 {
-        let state = self.state();
-        let Ok(capacity) = u64::try_from(capacity) else {
-            return 1;
-        };
-        let len = state.io.iter().position(|&byte| byte == 0).unwrap_or(IO_CAP);
-        let Ok(json) = core::str::from_utf8(&state.io[..len]) else {
-            return 2;
-        };
-        let Ok(params) = P::Params::from_json(json) else {
-            return 3;
-        };
+    /// Returns 0, or why it refuses: 1 for a negative capacity, 2 for parameters that are not UTF-8,
+    /// 3 for parameters that the policy refuses.
+    fn init<P: Params>(
+        &mut self,
+        io: &[u8],
+        (capacity, slots, seed): (i64, i32, i64),
+        new: impl FnOnce(Setup, P) -> D,
+    ) -> i32 {
+        let Ok(capacity) = u64::try_from(capacity) else { return 1 };
+        let len = io.iter().position(|&byte| byte == 0).unwrap_or(io.len());
+        let Ok(json) = core::str::from_utf8(&io[..len]) else { return 2 };
         let setup = Setup { capacity, slots: slots.cast_unsigned(), seed: seed.cast_unsigned() };
-        state.driver = Some(Box::new(Driver::new(setup, params)));
+        let Ok(driver) = driver(setup, json, new) else { return 3 };
+        self.driver = Some(driver);
         0
     }
 
-    /// `ostler_step`: consumes the first `events` records of the window.
+    /// The driver.
     ///
     /// # Panics
     ///
-    /// Traps before `ostler_init`, and where `events` is outside the window.
-    pub fn step(&self, events: i32) -> i32 {
-        let state = self.state();
-        let Some(driver) = &mut state.driver else {
+    /// Traps before `ostler_init`.
+    fn driver(&mut self) -> &mut D {
+        let Some(driver) = &mut self.driver else {
             unreachable!("the host calls ostler_init first")
         };
-        let batch = &state.events[..events.cast_unsigned() as usize];
-        driver.step(batch, &mut state.victims) as i32
+        driver
+    }
+}
+
+/// What `ostler_model` returns: 0 where the model was taken, and never 0 where it was not.
+fn model_code(taken: Result<(), ModelRefused>) -> i32 {
+    match taken {
+        Ok(()) => 0,
+        Err(ModelRefused { code: 0 }) => ModelRefused::FORMAT.code,
+        Err(ModelRefused { code }) => code,
     }
 }
 

@@ -7,6 +7,10 @@
 //! ([`GhostTable`], small; [`Ghosts`], exact), a frequency sketch ([`CountMin`]), a priority queue
 //! ([`SlotHeap`]) and seeded random numbers ([`Rng`]).
 //!
+//! Two further kinds of policy serve a cache beside eviction, each with a trait and a macro of its
+//! own: [`Prefetch`] asks for keys before they are requested ([`export_prefetch!`]), [`Warm`] says
+//! what a cold cache should fetch first ([`export_warming!`]).
+//!
 //! ```
 //! use ostler_policy::{Budget, Links, List, Policy, Record, Setup};
 //!
@@ -78,6 +82,7 @@ mod driver;
 mod export;
 mod ghost_table;
 mod ghosts;
+mod guesses;
 #[cfg(target_arch = "wasm32")]
 pub mod guest;
 mod heap;
@@ -86,8 +91,10 @@ mod lists;
 mod params;
 mod per_slot;
 mod policy;
+mod prefetch;
 mod rng;
 mod sample;
+mod warming;
 
 pub use bits::Bits;
 pub use budget::Budget;
@@ -95,24 +102,41 @@ pub use count_min::CountMin;
 pub use driver::Driver;
 pub use ghost_table::GhostTable;
 pub use ghosts::Ghosts;
+pub use guesses::Guesses;
 pub use heap::SlotHeap;
 pub use index::HashIndex;
 pub use lists::{Links, List};
 pub use ostler_abi::{
-    InitRefused, Kind, NO_SLOT, NativePolicy, Record, Setup, Step, hash_bytes, hash_u64,
+    Access, AccessKind, Ask, Asks, CONFIDENCE_MAX, Candidate, DECAYED_ONE, FLAG_RESIDENT,
+    InitRefused, KEY_BYTES_MAX, Kind, ModelRefused, NO_SLOT, NativePolicy, NativePrefetch,
+    NativeWarming, Outlook, Predict, Rank, Record, Refusal, Setup, Step, hash_bytes, hash_u64,
 };
 pub use params::{ParamValue, Params};
 #[doc(hidden)]
 pub use params::{read_value, unknown_name};
 pub use per_slot::{CHUNK_SLOTS, PerSlot};
 pub use policy::Policy;
+pub use prefetch::{Prefetch, PrefetchDriver};
 pub use rng::Rng;
 pub use sample::SlotSet;
+pub use warming::{Warm, WarmDriver};
 
 /// What [`export!`] expands to names these; not for direct use.
 #[doc(hidden)]
 pub mod macro_support {
-    pub use alloc::boxed::Box;
+    use alloc::boxed::Box;
+
     #[cfg(target_arch = "wasm32")]
     pub use dlmalloc::GlobalDlmalloc;
+
+    use crate::{InitRefused, Params, Setup};
+
+    /// A driver that `new` makes of a setup and of parameters as JSON.
+    pub fn driver<P: Params, D>(
+        setup: Setup,
+        params: &str,
+        new: impl FnOnce(Setup, P) -> D,
+    ) -> Result<Box<D>, InitRefused> {
+        Ok(Box::new(new(setup, P::from_json(params)?)))
+    }
 }

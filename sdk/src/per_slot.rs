@@ -42,18 +42,12 @@ impl<T: Copy + Default, const CHUNK: usize> PerSlot<T, CHUNK> {
     /// Makes room for slots below `slots`. Never shrinks. O(new slots); nothing is copied but the
     /// table of chunks (one pointer a chunk).
     pub fn grow(&mut self, slots: u32) {
-        self.grow_with(slots, T::default());
-    }
-
-    /// As [`grow`](Self::grow), but the new values are `value`.
-    #[inline]
-    pub(crate) fn grow_with(&mut self, slots: u32, value: T) {
         let chunks = (slots as usize).div_ceil(CHUNK);
         if chunks > self.chunks.len() {
             self.chunks.reserve_exact(chunks - self.chunks.len());
         }
         while self.chunks.len() < chunks {
-            let filled: Box<[T]> = alloc::vec![value; CHUNK].into_boxed_slice();
+            let filled: Box<[T]> = alloc::vec![T::default(); CHUNK].into_boxed_slice();
             let Ok(chunk) = filled.try_into() else {
                 unreachable!("a slice of CHUNK values is a chunk")
             };

@@ -1,6 +1,6 @@
 //! The trait that a policy author implements.
 
-use ostler_abi::{Record, Setup};
+use ostler_abi::{ModelRefused, Record, Setup};
 
 use crate::{Budget, Params};
 
@@ -78,4 +78,16 @@ pub trait Policy: Sized {
 
     /// The capacity changed; `budget` has the new one. Victims are asked for afterwards.
     fn capacity(&mut self, _budget: &Budget) {}
+
+    /// A model arrived, between two batches. Comes only if the manifest requires `model`; until the
+    /// first, and for good where none comes, the policy works without. The driver remembers the
+    /// message and delivers it again after a reset.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelRefused`] for whatever is not a whole, valid model of this policy: check everything
+    /// before anything changes, for a refused message must change no decision.
+    fn model(&mut self, _message: &[u8]) -> Result<(), ModelRefused> {
+        Err(ModelRefused::TAKES_NONE)
+    }
 }

@@ -99,6 +99,34 @@ fn a_rust_policy_from_the_template_to_a_replay() {
 }
 
 #[test]
+fn policies_of_the_other_kinds_from_their_templates_to_a_verdict() {
+    for (kind, scenario) in
+        [("prefetch", "asks that are answered"), ("warming", "an outlook without end")]
+    {
+        let dir = folder(kind);
+        done([
+            OsString::from("policy"),
+            "new".into(),
+            "my-own".into(),
+            "--kind".into(),
+            kind.into(),
+            "--dir".into(),
+            dir.clone().into(),
+        ]);
+        let Some(module) = build(&dir.join("my-own")) else { return };
+        checked(&module);
+        let verdict = done([OsString::from("policy"), "check".into(), module.clone().into()]);
+        assert!(verdict.contains(scenario), "{kind}: {verdict}");
+        // It is no eviction policy, and a replay says so instead of running it.
+        let module = module.to_str().expect("a path in UTF-8");
+        let trace = "zipf(n=100,keys=10)";
+        let ran = ostler(["replay", "--trace", trace, "--capacity", "5", "--policy", module]);
+        assert_ne!(ran.status, EXIT_DONE, "{}", ran.out);
+        assert!(ran.err.contains(kind), "{}", ran.err);
+    }
+}
+
+#[test]
 fn a_c_policy_from_the_template_to_a_replay() {
     let dir = folder("c");
     done([

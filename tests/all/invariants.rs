@@ -5,6 +5,7 @@
 
 mod delivery;
 mod faults;
+mod handover;
 mod model;
 mod slots;
 

@@ -4,6 +4,7 @@
 //! Threads meet at barriers and channels, and time stands still until a test moves it. Where threads
 //! run freely, what is asserted holds for every way in which they may interleave.
 
+mod arms;
 mod bounds;
 mod edges;
 mod expiry;
@@ -11,6 +12,8 @@ mod hostile;
 mod loads;
 mod locked;
 mod model;
+mod observe;
+mod publishing;
 mod seat;
 mod stress;
 mod user_code;

@@ -2,12 +2,17 @@
 #![forbid(unsafe_code)]
 
 mod author;
+mod compare;
+mod demo;
 mod hostile;
 mod invariants;
 mod live;
+mod models;
 mod policies;
+mod prefetching;
 mod regressions;
 mod replay;
 mod serve;
 mod tidy;
 mod twins;
+mod warming;

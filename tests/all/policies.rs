@@ -36,7 +36,7 @@ macro_rules! policies {
 }
 
 policies! {
-    arc clock fifo gdsf hyperbolic lecar lfu lhd lirs lru qdlp s3fifo sieve slru twoq wtinylfu
+    arc clock fifo gdsf hyperbolic learned lecar lfu lhd lirs lru qdlp s3fifo sieve slru twoq wtinylfu
 }
 
 fn builtin(name: &str) -> &'static Builtin {

@@ -1,7 +1,12 @@
 //! The server as a process: real clients, load while policies change, and whatever a network brings.
 
+mod adaptive;
 mod clients;
+mod experiments;
+mod fetching;
 mod load;
+mod logs;
+mod models;
 mod quarantine;
 mod redis_rs;
 mod wire;

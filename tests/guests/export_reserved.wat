@@ -13,4 +13,4 @@
   (func (export "ostler_layout") (result i32) (i32.const 64))
   (func (export "ostler_init") (param i64 i32 i64) (result i32) (i32.const 0))
   (func (export "ostler_step") (param i32) (result i32) (i32.const 0))
-  (func (export "ostler_predict") (param i32) (result i32) (i32.const 0)))
+  (func (export "ostler_save") (param i32) (result i32) (i32.const 0)))

@@ -1,7 +1,7 @@
 ;; expect: refused manifest
-;; Is not an eviction policy.
+;; Is of a kind that no host runs.
 (module
-  (@custom "ostler.policy" "{\"abi\":1,\"name\":\"manifest-unknown-kind\",\"version\":\"1.0.0\",\"kinds\":[\"warming\"],\"features\":[],"
+  (@custom "ostler.policy" "{\"abi\":1,\"name\":\"manifest-unknown-kind\",\"version\":\"1.0.0\",\"kinds\":[\"divination\"],\"features\":[],"
     "\"events\":[\"hit\"],\"params\":[],\"bytes_per_slot\":16,\"base_bytes\":131072}")
   (memory (export "memory") 1)
   ;; The layout at 64: len 32, abi 1, 64 events at 1024, 64 victims at 4096, 512 bytes of io at 4608.

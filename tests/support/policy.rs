@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::LazyLock;
 
-use ostler_abi::{Kind, NativePolicy, Record, Setup};
+use ostler_abi::{Kind, ModelRefused, NativePolicy, Record, Setup};
 use ostler_core::{InstanceSource, NativeInstance, PolicyFault, PolicyInstance, Victims, Wants};
 use ostler_policy::check::Subject;
 use ostler_wasm::{Limits, Manifest, Metering, PolicyModule, Runtime};
@@ -133,6 +133,10 @@ impl PolicyInstance for OneRecord {
         self.0.step(n)
     }
 
+    fn model(&mut self, message: &[u8]) -> Result<Result<(), ModelRefused>, PolicyFault> {
+        self.0.model(message)
+    }
+
     fn announce_slots(&mut self, bound: u32) {
         self.0.announce_slots(bound);
     }
@@ -189,5 +193,9 @@ impl Subject for Seated {
             *place = victim;
         }
         Ok(count)
+    }
+
+    fn model(&mut self, message: &[u8]) -> Result<Result<(), ModelRefused>, String> {
+        self.instance.model(message).map_err(|fault| fault.to_string())
     }
 }

@@ -4,6 +4,9 @@
 //! It must not decide anything about caches or policies: that is what the crates below it are for.
 //! It is a library so that tests run commands in their own process, with the streams they choose.
 
+mod adaptive;
+mod compare;
+mod demo;
 mod policy;
 mod replay;
 mod serve;
@@ -32,10 +35,16 @@ struct Cli {
 enum Command {
     Serve(Box<serve::Args>),
     Replay(replay::Args),
+    Compare(compare::Args),
+    Demo(demo::Args),
     /// Write, build and check eviction policies; upload them to a server and put them in charge.
     #[command(subcommand)]
     Policy(policy::Command),
 }
+
+/// What the program's allocator is called. The program that installs one says so before it calls
+/// [`run`]; `ostler serve` tells its clients.
+pub static ALLOCATOR: std::sync::OnceLock<&'static str> = std::sync::OnceLock::new();
 
 /// Runs one command line, `args[0]` being the program's name, and returns the exit status.
 ///
@@ -53,14 +62,21 @@ pub fn run(
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(*args, out),
         Command::Replay(args) => replay::run(args, out),
+        Command::Compare(args) => compare::run(args, out),
+        Command::Demo(args) => demo::run(args, out),
         Command::Policy(command) => policy::run(command, out),
     };
+    conclude(outcome, err)
+}
+
+/// The exit status; why a command failed is said on `err`.
+fn conclude(outcome: anyhow::Result<u8>, err: &mut dyn Write) -> u8 {
     match outcome {
         Ok(status) => status,
         Err(error) if is_closed_pipe(&error) => EXIT_DONE,
         Err(error) => {
             // Nothing is left to do where even this cannot be written.
-            let _ = writeln!(err, "error: {error:#}");
+            let _ = writeln!(err, "error: {}", in_a_line(&error));
             if error.is::<Usage>() { EXIT_USAGE } else { EXIT_FAILED }
         }
     }
@@ -92,6 +108,17 @@ fn print_usage(usage: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) ->
     }
     let _ = write!(out, "{}", usage.render());
     EXIT_DONE
+}
+
+/// The error with its causes, without those that one before has told already.
+fn in_a_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
@@ -129,6 +156,15 @@ mod tests {
         assert_eq!((status, out.as_str(), err.lines().count()), (EXIT_USAGE, "", 1));
         let (status, out, err) = ostler(&["policy", "check", "/nowhere/a.wasm"]);
         assert_eq!((status, out.as_str(), err.lines().count()), (EXIT_FAILED, "", 1));
+    }
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let cause = || io::Error::other("the disk is full");
+        let told = anyhow::Error::new(cause()).context("a: the disk is full");
+        assert_eq!(in_a_line(&told), "a: the disk is full");
+        let untold = anyhow::Error::new(cause()).context("a cannot be written");
+        assert_eq!(in_a_line(&untold), "a cannot be written: the disk is full");
     }
 
     #[test]

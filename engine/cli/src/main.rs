@@ -8,6 +8,8 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    // Nobody has set it before.
+    let _ = ostler_cli::ALLOCATOR.set("jemalloc");
     let args = std::env::args_os();
     ExitCode::from(ostler_cli::run(args, &mut std::io::stdout(), &mut std::io::stderr()))
 }

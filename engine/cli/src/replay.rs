@@ -5,7 +5,9 @@
 
 mod belady;
 mod plan;
-mod progress;
+mod prefetching;
+pub(crate) mod progress;
+mod restarting;
 mod table;
 
 use std::io::Write;
@@ -14,14 +16,18 @@ use std::num::NonZeroUsize;
 use anyhow::{Context, Result};
 use clap::{Args as ClapArgs, ValueEnum};
 use ostler::PolicySpec;
-use ostler_replay::{CapacitySpec, DEFAULT_WORKLOAD, RunReport, TraceSource, WeightMode};
+use ostler_replay::{
+    CapacitySpec, DEFAULT_WORKLOAD, FetchBudget, FetchLatency, RunReport, TraceSource, WeightMode,
+};
 
+use crate::adaptive::Adaptive;
 use crate::usage;
 use plan::{Contender, EventPath, Plan};
+use prefetching::Prefetching;
 use progress::Progress;
 
 /// Capacities that are replayed where none is given.
-const DEFAULT_CAPACITIES: [&str; 2] = ["1%", "10%"];
+pub(crate) const DEFAULT_CAPACITIES: [&str; 2] = ["1%", "10%"];
 
 const BELADY_USAGE: &str =
     "belady is the optimum for equal weights and one shard: add --objects, leave --shards";
@@ -35,7 +41,8 @@ pub(crate) struct Args {
     /// A trace file or a generated workload such as 'zipf(n=1000000,alpha=0.9)'; several may follow.
     #[arg(long, value_name = "FILE|SPEC", num_args = 1..)]
     trace: Vec<TraceSource>,
-    /// NAME, native:NAME, FILE.wasm or belady, with (key=value,…) for parameters; several may follow.
+    /// NAME, native:NAME, FILE.wasm or belady, with (key=value,…) for parameters, or
+    /// adaptive(portfolio=A+B+…); several may follow.
     #[arg(long, value_name = "POLICY", num_args = 1..)]
     policy: Vec<String>,
     /// A count, a size (64MiB) or a share of the trace's objects or bytes (10%); several may follow.
@@ -63,13 +70,26 @@ pub(crate) struct Args {
     /// Runs at the same time; by default one a core. Use 1 where times matter.
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
+    /// A prefetch policy beside the policies: NAME, native:NAME or FILE.wasm, with (key=value,…) for
+    /// parameters. Rows are of the runs with it, and say what it did against the same runs without.
+    #[arg(long, value_name = "POLICY")]
+    prefetch: Option<String>,
+    /// How long a prefetch takes: requests, as 16, or the trace's time, as 5ms.
+    #[arg(long, value_name = "N|Nms", default_value = "16", requires = "prefetch")]
+    fetch_latency: FetchLatency,
+    /// Prefetches that each miss allows.
+    #[arg(long, value_name = "X", default_value = "1", requires = "prefetch")]
+    fetch_budget: FetchBudget,
+    #[command(flatten)]
+    restart: restarting::RestartArgs,
     /// How results are printed.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
 
+/// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     /// For people.
     Table,
     /// One object a line.
@@ -84,6 +104,10 @@ pub(crate) fn run(mut args: Args, out: &mut dyn Write) -> Result<u8> {
         args.trace.push(DEFAULT_WORKLOAD.parse().context("the embedded workload")?);
         args.objects = true;
     }
+    if restarting::run(&args, out)? {
+        return Ok(crate::EXIT_DONE);
+    }
+    let prefetching = Prefetching::open(&args)?;
     let policies = contenders(&args)?;
     let plan = Plan {
         contenders: policies,
@@ -93,6 +117,7 @@ pub(crate) fn run(mut args: Args, out: &mut dyn Write) -> Result<u8> {
         seed: args.seed,
         batch: args.batch,
         path: if args.live { EventPath::Live } else { EventPath::Exact },
+        prefetching,
         jobs: args.jobs.or(std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get),
     };
     let mut csv_rows: Vec<RunReport> = Vec::new();
@@ -101,6 +126,9 @@ pub(crate) fn run(mut args: Args, out: &mut dyn Write) -> Result<u8> {
         let reports = plan.play(trace, &progress)?;
         progress.finish();
         match args.format {
+            Format::Table if plan.prefetching.is_some() => {
+                prefetching::write(out, trace, &reports)?;
+            }
             Format::Table => table::write(out, trace, plan.weights, &reports)?,
             Format::Json => ostler_replay::write_json(out, &reports)?,
             Format::Csv => csv_rows.extend(reports),
@@ -120,7 +148,7 @@ fn contenders(args: &Args) -> Result<Vec<Contender>> {
         for builtin in ostler::BUILTINS {
             all.push(Contender::open(&host, &builtin.name.parse()?)?);
         }
-        if args.objects && args.shards == 1 {
+        if args.objects && args.shards == 1 && args.prefetch.is_none() {
             all.push(Contender::Belady);
         }
         return Ok(all);
@@ -133,6 +161,9 @@ fn contenders(args: &Args) -> Result<Vec<Contender>> {
                     return Err(usage(BELADY_USAGE));
                 }
                 return Ok(Contender::Belady);
+            }
+            if let Some(adaptive) = Adaptive::parse(&host, text) {
+                return Ok(Contender::Adaptive(adaptive?));
             }
             let spec: PolicySpec = text.parse().map_err(usage)?;
             Contender::open(&host, &spec)

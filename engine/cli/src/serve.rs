@@ -2,6 +2,7 @@
 //!
 //! It owns flags, logs and signals. What a server is made of stands in `ostler-server`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use ostler_server::settings::{self, Flags, Settings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{EXIT_DONE, EXIT_FAILED, usage};
+use crate::{ALLOCATOR, EXIT_DONE, EXIT_FAILED, usage};
 
 /// Serve caches to the clients of Redis, and policies, metrics and entries over HTTP.
 ///
@@ -38,6 +39,16 @@ pub(crate) struct Args {
     /// parameters [default: s3fifo].
     #[arg(long, value_name = "POLICY")]
     policy: Option<String>,
+    /// Where the cache's entries come from: http://HOST:PORT/PATH/{key}.
+    #[arg(long, value_name = "URL")]
+    origin: Option<String>,
+    /// The policy that says what to fetch from the origin before it is asked for, such as
+    /// prefetch-stride.
+    #[arg(long, value_name = "POLICY")]
+    prefetch: Option<String>,
+    /// The policy that says what to fetch from the origin after a restart, such as warm-decayed.
+    #[arg(long, value_name = "POLICY")]
+    warming: Option<String>,
     /// Where uploaded policies are kept; without it they are forgotten at the end.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -75,15 +86,35 @@ enum LogFormat {
 
 /// Serves until the system asks to stop. The status is 1 where it had to ask twice.
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Result<u8> {
-    let variable = |name: &str| std::env::var(name).ok();
+    // What is not Unicode is no setting, and is named as well as it can be.
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    run_in(args, std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(), out)
+}
+
+/// Does so with the variables of `environment`, and no others.
+fn run_in(args: Args, environment: BTreeMap<String, String>, out: &mut dyn Write) -> Result<u8> {
+    let variable = |name: &str| environment.get(name).cloned();
     let check_config = args.check_config;
     let log = (args.log_format, args.log_level.clone());
+    let path = args.config.clone().or_else(|| variable("OSTLER_CONFIG").map(PathBuf::from));
     let settings = load(args, &variable)?;
+    let names = environment.keys().cloned();
+    let unknown = settings::unknown_variables(path.as_deref(), names).map_err(usage)?;
     if check_config {
+        for name in &unknown {
+            writeln!(out, "{name}: there is no such variable; it says nothing")?;
+        }
+        // No reason not to start: whoever checks before each start would be kept from serving.
+        if let Err(missing) = settings::check_kept(&settings) {
+            writeln!(out, "{missing}; a server starts with another policy in its place")?;
+        }
         writeln!(out, "the settings are right: {}", summary(&settings))?;
         return Ok(EXIT_DONE);
     }
     start_log(log, &variable)?;
+    for variable in unknown {
+        tracing::warn!(variable, "there is no such variable; it says nothing");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("no event loop for signals")?;
     let mut asked = {
@@ -118,6 +149,9 @@ fn load(args: Args, variable: &dyn Fn(&str) -> Option<String>) -> Result<Setting
         http: args.http,
         capacity: args.capacity,
         policy: args.policy,
+        origin: args.origin,
+        prefetch: args.prefetch,
+        warming: args.warming,
         data_dir: args.data_dir,
         threads: args.threads,
         token: None,
@@ -125,7 +159,9 @@ fn load(args: Args, variable: &dyn Fn(&str) -> Option<String>) -> Result<Setting
         tls_cert: args.tls_cert,
         tls_key: args.tls_key,
     };
-    settings::load(path.as_deref(), variable, flags).map_err(usage)
+    let settings = settings::load(path.as_deref(), variable, flags).map_err(usage)?;
+    let allocator = ALLOCATOR.get().copied().unwrap_or(settings.allocator);
+    Ok(Settings { allocator, ..settings })
 }
 
 fn summary(settings: &Settings) -> String {
@@ -205,15 +241,44 @@ impl Asked {
 mod tests {
     use std::ffi::OsString;
 
+    use clap::Parser;
+
     use super::*;
     use crate::EXIT_USAGE;
 
-    /// Runs `ostler serve --check-config ARGS`; the status and what was said, on either stream.
+    /// Runs `ostler serve --check-config ARGS` with no variable set.
     fn check(args: &[&str]) -> (u8, String) {
+        check_in(&[], args)
+    }
+
+    /// The status and what was said, on either stream, whatever the variables of this process are.
+    fn check_in(environment: &[(&str, &str)], args: &[&str]) -> (u8, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let args = ["ostler", "serve", "--check-config"].iter().chain(args).map(OsString::from);
-        let status = crate::run(args, &mut out, &mut err);
+        let crate::Command::Serve(args) = crate::Cli::try_parse_from(args).unwrap().command else {
+            panic!("another command");
+        };
+        let owned = |text: &str| text.to_owned();
+        let environment = environment.iter().map(|(name, value)| (owned(name), owned(value)));
+        let outcome = run_in(*args, environment.collect(), &mut out);
+        let status = crate::conclude(outcome, &mut err);
         (status, String::from_utf8([out, err].concat()).unwrap())
+    }
+
+    #[test]
+    fn variables_are_settings_or_are_named() {
+        let environment = [
+            ("OSTLER_CAPACITY", "1MiB"),
+            ("OSTLER_REQUIRE_CLIENTS", "1"),
+            ("OSTLER_POLICY", "lru"),
+            ("PATH", "/bin"),
+        ];
+        let expected = "OSTLER_REQUIRE_CLIENTS: there is no such variable; it says nothing\n\
+             the settings are right: cache default of 1048576 bytes under lru; no token\n";
+        assert_eq!(check_in(&environment, &[]), (EXIT_DONE, expected.to_owned()));
+        let (status, said) = check_in(&[("OSTLER_CAPACTIY", "1MiB")], &[]);
+        assert_eq!(status, EXIT_USAGE);
+        assert!(said.ends_with("there is no such variable; did you mean OSTLER_CAPACITY?\n"));
     }
 
     #[test]
@@ -231,6 +296,20 @@ mod tests {
         let (status, said) = check(&["--config", file.to_str().unwrap()]);
         assert_eq!((status, said.lines().count()), (EXIT_USAGE, 1));
         assert!(said.contains("ostler.toml:2: unknown field `size`"), "{said}");
+    }
+
+    #[test]
+    fn a_policy_that_nobody_has_uploaded_is_told_and_keeps_nobody_from_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = ["--data-dir", dir.path().to_str().unwrap(), "--policy"];
+        let (status, said) = check(&[&data_dir[..], &["mine"]].concat());
+        assert_eq!((status, said.lines().count()), (EXIT_DONE, 2), "{said}");
+        assert!(said.starts_with("cache `default`: policy: there is no `mine`: "), "{said}");
+        assert!(
+            said.contains("; a server starts with another policy in its place\nthe settings are")
+        );
+        let (status, said) = check(&[&data_dir[..], &["lru"]].concat());
+        assert_eq!((status, said.lines().count()), (EXIT_DONE, 1), "{said}");
     }
 
     #[test]

@@ -3,11 +3,14 @@
 //! It owns which shard a key belongs to, what is done when the locks are open again (listeners,
 //! drops), and who is appointed to the seats. It must not know how a shard works inside.
 
+mod ahead;
 mod builder;
 mod control;
 mod iter;
 mod load;
 mod locked;
+mod observe;
+mod publish;
 mod read;
 mod write;
 
@@ -16,9 +19,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub use self::builder::{BuildError, CacheBuilder};
-pub use self::control::{Handover, PolicyEvent, SeatError, SeatStatus};
+pub use self::control::{Arm, Handover, PolicyEvent, SeatError, SeatStatus};
 pub use self::iter::Iter;
+pub use self::load::Ahead;
 pub use self::locked::Locked;
+pub use self::observe::Resident;
 pub use self::write::Change;
 
 use self::control::Control;
@@ -26,10 +31,11 @@ use crate::clock::Clock;
 use crate::flight::Flights;
 use crate::hashing::{DefaultHashBuilder, Keys, shard_of};
 use crate::live::{Aftermath, LiveShard, Rare};
+use crate::model_shelf::ModelShelf;
 use crate::options::Cause;
 use crate::quarantine::Quarantine;
 use crate::stats::Stats;
-use crate::sync::{AtomicU64, Relaxed};
+use crate::sync::{AtomicU64, Mutex, Relaxed};
 
 type Weigher<K, V> = Box<dyn Fn(&K, &V) -> u32 + Send + Sync>;
 type Listener<K, V> = Box<dyn Fn(K, V, Cause) + Send + Sync>;
@@ -72,7 +78,10 @@ struct Inner<K, V, S> {
     listener_panics: AtomicU64,
     loads: Arc<Flights<K, V, S>>,
     quarantine: Arc<Quarantine>,
+    models: Arc<ModelShelf>,
     control: Control,
+    /// Held by whoever changes the tap.
+    tap_turn: Mutex<Option<Arc<dyn crate::tap::Tap>>>,
     /// None stands for a 64th of the capacity.
     slack: Option<u64>,
 }
@@ -241,8 +250,8 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         for line in rare.logs {
             tracing::debug!(target: "ostler::policy", "{line}");
         }
-        for (source, serial, fault) in rare.faults {
-            self.note_fault(&*source, serial, fault);
+        for (source, fault) in rare.faults {
+            self.note_fault(&*source, fault);
         }
         for source in rare.bereaved {
             self.note_bereaved(&*source);

@@ -25,4 +25,10 @@ pub struct Counters {
     pub faults: u64,
     /// Lookups served while the fallback was in charge. A store without a lookup is not counted.
     pub fallback_requests: u64,
+    /// Policies that took the seat from another one, or back from the fallback.
+    pub swaps: u64,
+    /// Entries that they were told of when they did.
+    pub adopted: u64,
+    /// Models that the policy in charge took.
+    pub models: u64,
 }

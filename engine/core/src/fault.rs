@@ -74,6 +74,20 @@ pub enum PolicyFault {
         /// The offending slot or count.
         reason: String,
     },
+    /// The policy is of another kind than the place it was put in.
+    #[error("wrong kind: a policy of the kind {found} where {wanted} is wanted")]
+    WrongKind {
+        /// The kind in its manifest.
+        found: &'static str,
+        /// The kind that was wanted.
+        wanted: &'static str,
+    },
+    /// An answer of a prefetch or warming policy is outside its bounds: a count, an offset, a key.
+    #[error("bad answer: {reason}")]
+    BadAnswer {
+        /// What is wrong with it, and its bound.
+        reason: String,
+    },
     /// After the step the view weighs more than the capacity.
     #[error("over budget: the view weighs {weight}, the capacity is {capacity}")]
     OverBudget {
@@ -105,6 +119,8 @@ impl PolicyFault {
             PolicyFault::BadLayout { .. } => "bad_layout",
             PolicyFault::Refused { .. } => "refused",
             PolicyFault::BadVictim { .. } => "bad_victim",
+            PolicyFault::WrongKind { .. } => "wrong_kind",
+            PolicyFault::BadAnswer { .. } => "bad_answer",
             PolicyFault::OverBudget { .. } => "over_budget",
             PolicyFault::OverEviction { .. } => "over_eviction",
         }

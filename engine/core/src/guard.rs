@@ -8,8 +8,8 @@ use ostler_abi::{Kind, Record};
 
 use crate::fault::PolicyFault;
 
-/// The view of one policy instance, and the judgement of its answers. A bit a slot, and 4 bytes a
-/// slot from the first weight on that is not 1.
+/// The view of one policy instance, and the judgement of its answers. A bit a slot; from the first
+/// weight on that is not 1, 2 bytes a slot, and 4 from the first on that takes more than 16 bits.
 #[derive(Debug)]
 pub(crate) struct Guard {
     view: View,
@@ -185,10 +185,24 @@ impl Guard {
 #[derive(Debug, Default)]
 struct View {
     slots: u32,
+    weights: Weights,
+}
+
+/// As narrow as the heaviest entry so far allows: it widens, and never narrows again.
+#[derive(Debug)]
+enum Weights {
     /// Which slots are in the view: all there is while every weight is 1.
-    bits: Vec<u64>,
-    /// Weights, from the first one on that is not 1; the bits are not kept any more.
-    weights: Option<Vec<u32>>,
+    Bits(Vec<u64>),
+    /// From the first weight on that is not 1.
+    Narrow(Vec<u16>),
+    /// From the first weight on that takes more than 16 bits.
+    Wide(Vec<u32>),
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self::Bits(Vec::new())
+    }
 }
 
 impl View {
@@ -196,47 +210,74 @@ impl View {
         if bound > self.slots {
             self.slots = bound;
             match &mut self.weights {
-                Some(weights) => weights.resize(bound as usize, 0),
-                None => self.bits.resize((bound as usize).div_ceil(64), 0),
+                Weights::Bits(bits) => bits.resize((bound as usize).div_ceil(64), 0),
+                Weights::Narrow(weights) => extend(weights, bound),
+                Weights::Wide(weights) => extend(weights, bound),
             }
         }
     }
 
     #[inline]
     fn weight(&self, slot: u32) -> u32 {
+        let place = slot as usize;
         match &self.weights {
-            Some(weights) => weights.get(slot as usize).copied().unwrap_or(0),
-            None => {
-                let word = self.bits.get(slot as usize / 64).copied().unwrap_or(0);
+            Weights::Bits(bits) => {
+                let word = bits.get(place / 64).copied().unwrap_or(0);
                 (word >> (slot % 64) & 1) as u32
             }
+            Weights::Narrow(weights) => weights.get(place).copied().map_or(0, u32::from),
+            Weights::Wide(weights) => weights.get(place).copied().unwrap_or(0),
         }
     }
 
     /// Sets the weight of `slot`, which there is room for, and returns the old one.
     #[inline]
     fn replace(&mut self, slot: u32, weight: u32) -> u32 {
-        if self.weights.is_none() && weight > 1 {
-            self.weights = Some((0..self.slots).map(|slot| self.weight(slot)).collect());
-            self.bits = Vec::new();
-        }
+        let place = slot as usize;
         match &mut self.weights {
-            Some(weights) => std::mem::replace(&mut weights[slot as usize], weight),
-            None => {
-                let word = &mut self.bits[slot as usize / 64];
+            Weights::Bits(bits) if weight <= 1 => {
+                let word = &mut bits[place / 64];
                 let old = *word >> (slot % 64) & 1;
                 *word = *word & !(1 << (slot % 64)) | u64::from(weight) << (slot % 64);
                 old as u32
             }
+            Weights::Narrow(weights) if weight <= u32::from(u16::MAX) => {
+                u32::from(std::mem::replace(&mut weights[place], weight as u16))
+            }
+            Weights::Wide(weights) => std::mem::replace(&mut weights[place], weight),
+            Weights::Bits(_) | Weights::Narrow(_) => {
+                self.widen(weight);
+                self.replace(slot, weight)
+            }
         }
     }
 
+    /// Makes room for `weight` in each slot. Cost: O(slots), at most twice in the view's life.
+    #[cold]
+    fn widen(&mut self, weight: u32) {
+        let slots = 0..self.slots;
+        self.weights = if weight <= u32::from(u16::MAX) {
+            // Only bits have too little room for these.
+            Weights::Narrow(slots.map(|slot| self.weight(slot) as u16).collect())
+        } else {
+            Weights::Wide(slots.map(|slot| self.weight(slot)).collect())
+        };
+    }
+
     fn clear(&mut self) {
-        self.bits.fill(0);
-        if let Some(weights) = &mut self.weights {
-            weights.fill(0);
+        match &mut self.weights {
+            Weights::Bits(bits) => bits.fill(0),
+            Weights::Narrow(weights) => weights.fill(0),
+            Weights::Wide(weights) => weights.fill(0),
         }
     }
+}
+
+/// Makes room for weights of slots below `bound`, and no more: the bound grows in steps of an eighth,
+/// and doubling would hold memory for nothing.
+fn extend<W: Copy + Default>(weights: &mut Vec<W>, bound: u32) {
+    weights.reserve_exact((bound as usize).saturating_sub(weights.len()));
+    weights.resize(bound as usize, W::default());
 }
 
 #[cfg(test)]
@@ -309,6 +350,29 @@ mod tests {
         accept(&mut guard, &[0, 1, 2]).unwrap();
         guard.delivered(&Record::new(Kind::Remove, 3));
         assert_eq!(guard.judge(), Ok(()));
+    }
+
+    #[test]
+    fn the_view_keeps_what_it_holds_while_it_widens() {
+        let (narrow, wide) = (u32::from(u16::MAX), u32::from(u16::MAX) + 1);
+        // weights in the order they come in
+        for weights in [[1, 1, 2, wide], [1, narrow, wide, 1], [wide, 1, narrow, 2]] {
+            let mut guard = guard(u64::MAX, &weights);
+            guard.grow(200);
+            guard.delivered(&Record { weight: u32::MAX, ..Record::new(Kind::Insert, 150) });
+            assert_eq!([0, 1, 2, 3].map(|slot| guard.weight_of(slot)), weights);
+            assert_eq!((guard.weight_of(4), guard.weight_of(150)), (0, u32::MAX));
+            guard.validate();
+            guard.delivered(&Record { weight: 7, ..Record::new(Kind::Update, 3) });
+            assert_eq!(accept(&mut guard, &[0, 3]).map(|(victims, _)| victims), Ok(vec![0, 3]));
+            assert_eq!(
+                [0, 1, 2, 3].map(|slot| guard.weight_of(slot)),
+                [0, weights[1], weights[2], 0]
+            );
+            guard.validate();
+            guard.delivered(&Record::new(Kind::Reset, 0));
+            assert_eq!((guard.weight(), guard.has(1)), (0, false));
+        }
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ostler_abi::{InitRefused, NativePolicy, Record, Setup};
+use ostler_abi::{
+    Access, Asks, Candidate, InitRefused, ModelRefused, NativePolicy, NativePrefetch,
+    NativeWarming, Outlook, Record, Setup,
+};
 
 use crate::fault::PolicyFault;
 
@@ -24,6 +27,19 @@ pub trait PolicyInstance: Send {
     /// A [`PolicyFault`] where the policy broke its contract; the instance must not be called again.
     fn step(&mut self, n: usize) -> Result<Victims<'_>, PolicyFault>;
 
+    /// Hands over a model, between two batches: no records are pending.
+    ///
+    /// The inner result is the policy's own: where it refuses, an earlier model stays and nothing
+    /// else happens; [`ModelRefused::TAKES_NONE`] where it takes no models at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    fn model(&mut self, message: &[u8]) -> Result<Result<(), ModelRefused>, PolicyFault> {
+        let _ = message;
+        Ok(Err(ModelRefused::TAKES_NONE))
+    }
+
     /// Tells the instance that a slots record with this bound is about to be noted, so that a sandbox
     /// can raise its memory limit. Comes before the record.
     fn announce_slots(&mut self, _bound: u32) {}
@@ -40,6 +56,83 @@ pub trait PolicyInstance: Send {
     /// Nanoseconds spent in the policy so far: an estimate from timing some of the calls, 0 where
     /// the instance does not measure.
     fn guest_ns(&self) -> u64;
+}
+
+/// A running prefetch policy. One for a cache, off the path of the requests.
+pub trait PrefetchInstance: Send {
+    /// Hands `accesses` over, in order, and adds what the policy asks for to `asks`, which is empty. Any
+    /// number at once: an instance splits them as suits it, and what is asked for does not depend on that.
+    ///
+    /// `keys` is what the accesses point into; keys are for policies that require
+    /// [`keys`](ostler_abi::feature::KEYS). Of the asks of a sandboxed policy every bound was checked.
+    ///
+    /// # Errors
+    ///
+    /// A [`PolicyFault`] where the policy broke its contract; the instance must not be called again,
+    /// and what it asked for in this call is not in `asks`.
+    fn predict(
+        &mut self,
+        accesses: &[Access],
+        keys: &[u8],
+        asks: &mut Asks<'_>,
+    ) -> Result<(), PolicyFault>;
+
+    /// As [`PolicyInstance::take_log`].
+    fn take_log(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// As [`PolicyInstance::memory_bytes`].
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
+
+    /// As [`PolicyInstance::guest_ns`].
+    fn guest_ns(&self) -> u64 {
+        0
+    }
+}
+
+/// A running warming policy. One for a cache, off the path of the requests.
+pub trait WarmingInstance: Send {
+    /// Scores `candidates`: higher is fetched first, 0 is left out. Any number at once.
+    ///
+    /// # Errors
+    ///
+    /// A [`PolicyFault`] where the policy broke its contract; the instance must not be called again,
+    /// and `scores` holds no answer.
+    ///
+    /// # Panics
+    ///
+    /// Where `scores` is not as long as `candidates`.
+    fn rank(
+        &mut self,
+        outlook: &Outlook,
+        candidates: &[Candidate],
+        scores: &mut [u32],
+    ) -> Result<(), PolicyFault>;
+
+    /// Hands over a model, as [`PolicyInstance::model`].
+    ///
+    /// # Errors
+    ///
+    /// As [`rank`](Self::rank).
+    fn model(&mut self, message: &[u8]) -> Result<Result<(), ModelRefused>, PolicyFault>;
+
+    /// As [`PolicyInstance::take_log`].
+    fn take_log(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// As [`PolicyInstance::memory_bytes`].
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
+
+    /// As [`PolicyInstance::guest_ns`].
+    fn guest_ns(&self) -> u64 {
+        0
+    }
 }
 
 /// What one call of a policy proposed.
@@ -65,6 +158,14 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("panic: {}", text.unwrap_or("no message"))
+}
+
+/// What a compiled-in policy returns; its panic is a fault. A fault drops the instance, so nothing that
+/// a panic left half done is seen again.
+#[inline]
+fn caught<R>(call: impl FnOnce() -> R) -> Result<R, PolicyFault> {
+    catch_unwind(AssertUnwindSafe(call))
+        .map_err(|panic| PolicyFault::Trap { reason: panic_text(panic.as_ref()) })
 }
 
 /// Length of a native policy's event window and victim buffer; equals what the SDK's guests publish.
@@ -95,11 +196,13 @@ impl PolicyInstance for NativeInstance {
     fn step(&mut self, n: usize) -> Result<Victims<'_>, PolicyFault> {
         let (step, events) = (&mut self.step, &self.events[..n]);
         let victims = &mut self.victims;
-        // A fault drops the instance, so nothing that a panic left half done is seen again.
-        let count = catch_unwind(AssertUnwindSafe(|| step.step(events, victims)))
-            .map_err(|panic| PolicyFault::Trap { reason: panic_text(panic.as_ref()) })?;
+        let count = caught(|| step.step(events, victims))?;
         assert!(count <= self.victims.len(), "a native policy cannot return more than fits");
         Ok(Victims { slots: &self.victims[..count], more: count == self.victims.len() })
+    }
+
+    fn model(&mut self, message: &[u8]) -> Result<Result<(), ModelRefused>, PolicyFault> {
+        caught(|| self.step.model(message))
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -108,5 +211,72 @@ impl PolicyInstance for NativeInstance {
 
     fn guest_ns(&self) -> u64 {
         0
+    }
+}
+
+/// A compiled-in prefetch policy behind the seam.
+pub struct NativePrefetchInstance {
+    policy: Box<dyn ostler_abi::Predict + Send>,
+}
+
+impl NativePrefetchInstance {
+    /// Creates an instance of `policy` with `params` as a flat JSON object.
+    ///
+    /// # Errors
+    ///
+    /// [`InitRefused`] where the policy does not accept the parameters.
+    pub fn try_new(
+        policy: &NativePrefetch,
+        setup: Setup,
+        params: &str,
+    ) -> Result<Self, InitRefused> {
+        Ok(Self { policy: (policy.build)(setup, params)? })
+    }
+}
+
+impl PrefetchInstance for NativePrefetchInstance {
+    fn predict(
+        &mut self,
+        accesses: &[Access],
+        keys: &[u8],
+        asks: &mut Asks<'_>,
+    ) -> Result<(), PolicyFault> {
+        caught(|| self.policy.predict(accesses, keys, asks)).inspect_err(|_| asks.clear())
+    }
+}
+
+/// A compiled-in warming policy behind the seam.
+pub struct NativeWarmingInstance {
+    policy: Box<dyn ostler_abi::Rank + Send>,
+}
+
+impl NativeWarmingInstance {
+    /// Creates an instance of `policy` with `params` as a flat JSON object.
+    ///
+    /// # Errors
+    ///
+    /// [`InitRefused`] where the policy does not accept the parameters.
+    pub fn try_new(
+        policy: &NativeWarming,
+        setup: Setup,
+        params: &str,
+    ) -> Result<Self, InitRefused> {
+        Ok(Self { policy: (policy.build)(setup, params)? })
+    }
+}
+
+impl WarmingInstance for NativeWarmingInstance {
+    fn rank(
+        &mut self,
+        outlook: &Outlook,
+        candidates: &[Candidate],
+        scores: &mut [u32],
+    ) -> Result<(), PolicyFault> {
+        assert_eq!(candidates.len(), scores.len(), "a score for each candidate");
+        caught(|| self.policy.rank(outlook, candidates, scores))
+    }
+
+    fn model(&mut self, message: &[u8]) -> Result<Result<(), ModelRefused>, PolicyFault> {
+        caught(|| self.policy.model(message))
     }
 }

@@ -18,7 +18,10 @@ mod guard;
 mod hashing;
 mod instance;
 mod live;
+mod model_shelf;
+mod novice;
 mod options;
+mod origins;
 mod quarantine;
 mod residents;
 mod seat;
@@ -29,16 +32,22 @@ mod source;
 mod spin;
 mod stats;
 mod sync;
+mod tap;
+mod ticks;
 
 pub use cache::{
-    BuildError, Cache, CacheBuilder, Change, Handover, Iter, Locked, PolicyEvent, SeatError,
-    SeatStatus,
+    Ahead, Arm, BuildError, Cache, CacheBuilder, Change, Handover, Iter, Locked, PolicyEvent,
+    Resident, SeatError, SeatStatus,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use counters::Counters;
 pub use fault::PolicyFault;
 pub use hashing::DefaultHashBuilder;
-pub use instance::{NativeInstance, PolicyInstance, Victims};
+pub use instance::{
+    NativeInstance, NativePrefetchInstance, NativeWarmingInstance, PolicyInstance,
+    PrefetchInstance, Victims, WarmingInstance,
+};
+pub use model_shelf::{ModelLength, ModelStats, Publication, RefusalCounts};
 pub use options::{Cause, InsertOptions, Snapshot, Stored, Ttl, Version};
 pub use residents::KeyHash;
 pub use seat::{Batch, Wants};
@@ -46,3 +55,4 @@ pub use shard::{Access, Evicted, Inserted, Shard, ShardConfig};
 pub use slots::EntryId;
 pub use source::InstanceSource;
 pub use stats::Stats;
+pub use tap::{SampleShare, Tap};

@@ -15,9 +15,9 @@ mod maintenance;
 mod models;
 mod notes;
 mod preparing;
+mod publishing;
 mod shard;
 mod state;
-mod ticks;
 
 pub(crate) use maintainer::Charge;
 pub(crate) use maintenance::{Aftermath, Rare};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ostler_abi::{FLAG_PREFETCHED, FLAG_WARMED};
+
 use crate::slots::EntryId;
 
 /// How an entry is to be kept. The default leaves everything to the cache's own settings.
@@ -19,6 +21,8 @@ pub struct InsertOptions {
     pub(crate) tti: Option<Duration>,
     pub(crate) cost_us: u32,
     pub(crate) class: u8,
+    /// Flags of the record that introduces the entry.
+    pub(crate) flags: u8,
 }
 
 /// When an entry ends, whether it is used or not.
@@ -48,13 +52,16 @@ pub enum Ttl {
     Never,
     /// After this time. Zero means that it has ended already: nothing is stored.
     After(Duration),
+    /// At this time, milliseconds by the cache's clock ([`Clock::now_ms`](crate::Clock::now_ms)),
+    /// however long the write itself takes. Where that is past, nothing is stored.
+    At(u64),
 }
 
 impl InsertOptions {
     /// The defaults.
     #[must_use]
     pub const fn new() -> Self {
-        Self { ttl: Ttl::OfCache, tti: None, cost_us: 0, class: 0 }
+        Self { ttl: Ttl::OfCache, tti: None, cost_us: 0, class: 0, flags: 0 }
     }
 
     /// Ends the entry this long after the write. Exact to a millisecond, rounded up.
@@ -103,13 +110,14 @@ impl InsertOptions {
     /// True where nothing was asked for.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        self.ttl == Ttl::OfCache && self.tti.is_none() && self.cost_us == 0 && self.class == 0
+        let Self { ttl, tti, cost_us, class, flags } = *self;
+        ttl == Ttl::OfCache && tti.is_none() && cost_us == 0 && class == 0 && flags == 0
     }
 
     /// True where the time of the write matters.
     #[inline]
     pub(crate) fn is_timed(&self) -> bool {
-        self.tti.is_some() || matches!(self.ttl, Ttl::After(_))
+        self.tti.is_some() || matches!(self.ttl, Ttl::After(_) | Ttl::At(_))
     }
 
     /// The caller's class of requests or a hint to the policy, 0 for none.
@@ -125,6 +133,36 @@ impl InsertOptions {
     #[must_use]
     pub const fn class(mut self, class: u8) -> Self {
         self.class = class;
+        self
+    }
+
+    /// Nobody has asked for the entry yet: a prefetch brings it in. The policy is told so by
+    /// [`FLAG_PREFETCHED`](ostler_abi::FLAG_PREFETCHED).
+    ///
+    /// ```
+    /// # use ostler_core::{Cache, InsertOptions};
+    /// # let cache = Cache::<&str, u32>::builder(10).build()?;
+    /// let _ = cache.insert_with("b", 1, InsertOptions::new().prefetched());
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    #[must_use]
+    pub const fn prefetched(mut self) -> Self {
+        self.flags |= FLAG_PREFETCHED;
+        self
+    }
+
+    /// Nobody has asked for the entry yet: it comes back while the cache is warmed. The policy is
+    /// told so by [`FLAG_WARMED`](ostler_abi::FLAG_WARMED).
+    ///
+    /// ```
+    /// # use ostler_core::{Cache, InsertOptions};
+    /// # let cache = Cache::<&str, u32>::builder(10).build()?;
+    /// let _ = cache.insert_with("c", 1, InsertOptions::new().warmed());
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    #[must_use]
+    pub const fn warmed(mut self) -> Self {
+        self.flags |= FLAG_WARMED;
         self
     }
 }

@@ -1,4 +1,4 @@
-//! Which appointments and which code are not trusted any more, for all shards of a cache.
+//! Which code is not trusted any more, for all shards of a cache.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -10,8 +10,8 @@ const WINDOW_MS: u64 = 3_600_000;
 /// Counts faults, and says when it is enough.
 #[derive(Debug)]
 pub(crate) struct Quarantine {
-    /// Number of the appointment that was ended last.
-    serial: AtomicU64,
+    /// How often code was quarantined, so that shards know when to look.
+    count: AtomicU64,
     faults_max: u32,
     ledger: Mutex<Ledger>,
 }
@@ -21,24 +21,24 @@ struct Ledger {
     /// Faults of the last hour: when, and whose.
     faults: VecDeque<(u64, String)>,
     codes: HashSet<String>,
-    /// The code whose appointment was ended last.
-    ended: Option<String>,
 }
 
 /// Faults remembered at most; a module is quarantined long before.
 const FAULTS_KEPT_MAX: usize = 1024;
 
 impl Quarantine {
-    /// Quarantines code at its `faults_max`-th fault within an hour; 0 stands for never.
-    pub(crate) fn new(faults_max: u32) -> Self {
-        let ledger = Mutex::new(Ledger::default());
-        Self { serial: AtomicU64::new(0), faults_max, ledger }
+    /// Quarantines code at its `faults_max`-th fault within an hour; 0 stands for never. The `codes`
+    /// are quarantined from the start.
+    pub(crate) fn new(faults_max: u32, codes: HashSet<String>) -> Self {
+        let ledger = Mutex::new(Ledger { codes, ..Ledger::default() });
+        Self { count: AtomicU64::new(0), faults_max, ledger }
     }
 
-    /// True where the appointment with this number is over.
+    /// How often code was quarantined so far: a policy that was trusted before need not be now if this
+    /// has changed.
     #[inline]
-    pub(crate) fn holds(&self, serial: u64) -> bool {
-        serial != 0 && serial == self.serial.load(Relaxed)
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Relaxed)
     }
 
     /// True where `code` may not take a seat any more.
@@ -46,8 +46,8 @@ impl Quarantine {
         self.ledger.lock().codes.contains(code)
     }
 
-    /// Counts a fault of `code` in the appointment `serial`. True where that was one too many.
-    pub(crate) fn note(&self, code: &str, serial: u64, now_ms: u64) -> bool {
+    /// Counts a fault of `code`. True where that was one too many.
+    pub(crate) fn note(&self, code: &str, now_ms: u64) -> bool {
         let mut ledger = self.ledger.lock();
         ledger.faults.push_back((now_ms, code.to_owned()));
         while ledger.faults.len() > FAULTS_KEPT_MAX
@@ -59,19 +59,15 @@ impl Quarantine {
         if self.faults_max == 0 || faults < self.faults_max as usize {
             return false;
         }
-        self.serial.store(serial, Relaxed);
-        ledger.ended = Some(code.to_owned());
-        ledger.codes.insert(code.to_owned())
+        let fresh = ledger.codes.insert(code.to_owned());
+        self.count.fetch_add(u64::from(fresh), Relaxed);
+        fresh
     }
 
     /// Trusts `code` again.
     pub(crate) fn pardon(&self, code: &str) {
         let mut ledger = self.ledger.lock();
         ledger.codes.remove(code);
-        if ledger.ended.as_deref() == Some(code) {
-            ledger.ended = None;
-            self.serial.store(0, Relaxed);
-        }
         ledger.faults.retain(|fault| fault.1 != code);
     }
 }
@@ -85,23 +81,32 @@ mod tests {
         for (times, too_many) in
             [([0, 1, 2], true), ([0, 10, WINDOW_MS - 1], true), ([0, 10, WINDOW_MS], false)]
         {
-            let quarantine = Quarantine::new(3);
-            let verdicts = times.map(|time| quarantine.note("a", 7, time));
+            let quarantine = Quarantine::new(3, HashSet::new());
+            let verdicts = times.map(|time| quarantine.note("a", time));
             assert_eq!(verdicts, [false, false, too_many], "{times:?}");
-            assert_eq!((quarantine.holds_code("a"), quarantine.holds(7)), (too_many, too_many));
-            assert!(!quarantine.holds(8) && !quarantine.holds_code("b"));
+            assert_eq!((quarantine.holds_code("a"), quarantine.count() == 1), (too_many, too_many));
+            assert!(!quarantine.holds_code("b"));
             quarantine.pardon("a");
-            assert!(!quarantine.holds_code("a") && !quarantine.holds(7));
-            assert!(!quarantine.note("a", 9, times[2]), "it starts anew");
+            assert!(!quarantine.holds_code("a"));
+            assert!(!quarantine.note("a", times[2]), "it starts anew");
         }
     }
 
     #[test]
     fn each_code_has_its_own_count() {
-        let quarantine = Quarantine::new(2);
-        assert!(!quarantine.note("a", 1, 0));
-        assert!(!quarantine.note("b", 1, 0));
-        assert!(quarantine.note("b", 2, 0));
-        assert!(!Quarantine::new(0).note("a", 1, 0));
+        let quarantine = Quarantine::new(2, HashSet::new());
+        assert!(!quarantine.note("a", 0));
+        assert!(!quarantine.note("b", 0));
+        assert!(quarantine.note("b", 0));
+        assert!(!Quarantine::new(0, HashSet::new()).note("a", 0));
+    }
+
+    #[test]
+    fn what_was_quarantined_before_is_so_until_it_is_pardoned() {
+        let quarantine = Quarantine::new(1, HashSet::from(["a".to_owned()]));
+        assert!(quarantine.holds_code("a") && !quarantine.holds_code("b"));
+        assert_eq!(quarantine.count(), 0, "no seat is looked at for that");
+        quarantine.pardon("a");
+        assert!(!quarantine.holds_code("a"));
     }
 }

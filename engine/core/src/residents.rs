@@ -229,6 +229,13 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Residents<K, V, H> {
         entry.map(|(value, place)| Found { slot, value, place })
     }
 
+    /// The slot that the table gives for `hash` without a look at its key: one in about ten is
+    /// another key's.
+    #[inline]
+    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
+        self.table.find(hash, |_| true).copied()
+    }
+
     /// The entry in `slot`, none where that is vacant.
     #[inline]
     pub(crate) fn at(&self, slot: u32) -> Option<Found<'_, K, V>> {

@@ -6,7 +6,7 @@
 //! Cost of a note: one virtual call and a 32-byte store into the window, which for a sandboxed policy
 //! is the guest's own memory.
 
-use ostler_abi::{Kind, NO_SLOT, Record};
+use ostler_abi::{Kind, ModelRefused, NO_SLOT, Record};
 
 use crate::counters::Counters;
 use crate::fault::PolicyFault;
@@ -287,6 +287,21 @@ impl Seat {
         if answer.is_err() { self.vacate(answer) } else { answer }
     }
 
+    /// Hands over a model. Nothing is pending.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub(crate) fn model(
+        &mut self,
+        message: &[u8],
+    ) -> Result<Result<(), ModelRefused>, PolicyFault> {
+        debug_assert_eq!(self.pending, 0, "a model arrives between two batches");
+        let Some(instance) = &mut self.instance else { return Ok(Err(ModelRefused::TAKES_NONE)) };
+        let answer = instance.model(message);
+        if answer.is_err() { self.vacate(answer) } else { answer }
+    }
+
     /// Ends the batch: judges the budget.
     ///
     /// # Errors
@@ -313,10 +328,16 @@ impl Seat {
 
     /// Lines that the policy logged since the last call of this, the last ones before a fault too.
     pub(crate) fn take_log(&mut self) -> Vec<String> {
-        match &mut self.instance {
-            Some(instance) => instance.take_log(),
-            None => std::mem::take(&mut self.last_log),
+        let mut lines = std::mem::take(&mut self.last_log);
+        if let Some(instance) = &mut self.instance {
+            lines.extend(instance.take_log());
         }
+        lines
+    }
+
+    /// Lines of the policy that had the seat before: they come before this one's.
+    pub(crate) fn inherit_log(&mut self, lines: Vec<String>) {
+        self.last_log = lines;
     }
 
     /// Drops the instance and keeps the fault.

@@ -6,18 +6,25 @@
 //!
 //! Budget of a hit: one hash (the caller's), one probe, one key compare, one word store, one record.
 
+mod handover;
+
 use std::hash::Hash;
 
-use ostler_abi::{Kind, NO_SLOT, Record};
+use ostler_abi::{Kind, ModelRefused, NO_SLOT, Record};
 
 use crate::counters::Counters;
 use crate::fallback::Fallback;
 use crate::fault::PolicyFault;
 use crate::guard::Accepted;
 use crate::instance::PolicyInstance;
-use crate::residents::{KeyHash, Now, Residents, TICKS};
+use crate::origins::{Origin, Origins};
+use crate::residents::{KeyHash, Now, Residents};
 use crate::seat::{Batch, Seat, Wants};
 use crate::slots::EntryId;
+use crate::ticks::TickTimes;
+
+/// Milliseconds of the unit in which births are kept: 32 bits of it are 13 years.
+const BORN_MS: u64 = 100;
 
 /// What a shard is made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,13 +80,23 @@ pub struct Evicted<K, V> {
 
 /// One shard of a cache.
 pub struct Shard<K, V, H> {
-    capacity: u64,
+    /// What it was made with, and the capacity as it is now.
+    config: ShardConfig,
     residents: Residents<K, V, H>,
     seat: Seat,
     fallback: Fallback,
     counters: Counters,
-    /// Coarse time: one tick a maintenance. Ages are differences, so it may wrap.
-    tick: u32,
+    /// Coarse time: one tick a maintenance.
+    ticks: TickTimes,
+    /// The latest time that an operation named.
+    now_ms: u64,
+    /// When the first entry came in: births are kept relative to it.
+    start_ms: Option<u64>,
+    origins: Origins,
+    /// Guest time of the instances before this one.
+    guest_ns_before: u64,
+    /// The model for instances that come later.
+    model: Option<Box<[u8]>>,
     accepted: Vec<Accepted>,
     evicted: Vec<Evicted<K, V>>,
 }
@@ -95,12 +112,17 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
     ) -> Self {
         let counters = Counters { faults: u64::from(instance.is_err()), ..Counters::default() };
         Self {
-            capacity: config.capacity,
+            config: *config,
             residents: Residents::new(hasher, 0),
             seat: Seat::new(instance, config),
             fallback: Fallback::new(config.seed),
             counters,
-            tick: 0,
+            ticks: TickTimes::new(0),
+            now_ms: 0,
+            start_ms: None,
+            origins: Origins::default(),
+            guest_ns_before: 0,
+            model: None,
             accepted: Vec::new(),
             evicted: Vec::new(),
         }
@@ -114,6 +136,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
     /// Looks `key` up, whose hash is `hash`, and notes the hit or the miss.
     #[inline]
     pub fn get(&mut self, hash: u64, key: &K, access: Access) -> Option<&V> {
+        self.now_ms = self.now_ms.max(access.time_ms);
         self.empty_full_window();
         if !self.seat.is_taken() {
             self.counters.fallback_requests += 1;
@@ -131,22 +154,30 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
             self.seat.note(record(Kind::Hit, slot, (hash, weight), access));
         }
         let found = self.residents.at(slot)?;
-        let _: crate::residents::Access = found.touch(self.tick);
+        let _: crate::residents::Access = found.touch(self.ticks.now());
         Some(found.value)
     }
 
     /// Stores `value` under `key`, whose hash is `hash`. A weight of 0 counts 1.
-    pub fn insert(
+    pub fn insert(&mut self, hash: u64, entry: (K, V), weight: u32, access: Access) -> Inserted {
+        self.insert_flagged(hash, entry, (weight, 0), access)
+    }
+
+    /// As [`insert`](Self::insert), for an entry that no request asked for: `flags` are those of its
+    /// record, [`FLAG_PREFETCHED`](ostler_abi::FLAG_PREFETCHED) or
+    /// [`FLAG_WARMED`](ostler_abi::FLAG_WARMED).
+    pub fn insert_flagged(
         &mut self,
         hash: u64,
         (key, value): (K, V),
-        weight: u32,
+        (weight, flags): (u32, u8),
         access: Access,
     ) -> Inserted {
+        self.now_ms = self.now_ms.max(access.time_ms);
         self.empty_full_window();
         let weight = weight.max(1);
         let resident = self.residents.find(hash, &key);
-        if u64::from(weight) > self.capacity {
+        if u64::from(weight) > self.config.capacity {
             self.counters.rejections += 1;
             if resident.is_some() {
                 self.remove(hash, &key, access);
@@ -155,25 +186,28 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
         }
         if let Some(slot) = resident {
             let weights = (self.residents.weight_of(slot), weight);
-            self.residents.replace(slot, (key, value), weights, self.tick);
+            self.residents.replace(slot, (key, value), weights, self.ticks.now());
+            self.origins.set(slot, origin_of(access));
             self.note(record(Kind::Update, slot, (hash, weight), access));
             self.make_room(NO_SLOT);
             return Inserted::Updated;
         }
         self.counters.inserts += 1;
-        let now = Now { tick: self.tick, born: 0 };
+        let now = self.now();
         let slot = self.residents.insert(hash, &mut Some((key, value)), weight, now);
+        self.origins.set(slot, origin_of(access));
         if self.seat.needs_slots(slot) {
             self.seat.announce_slots(slot);
             self.empty_full_window();
         }
-        self.note(record(Kind::Insert, slot, (hash, weight), access));
+        self.note(Record { flags, ..record(Kind::Insert, slot, (hash, weight), access) });
         self.make_room(slot);
         Inserted::New
     }
 
     /// Removes `key`, whose hash is `hash`, and returns its entry.
     pub fn remove(&mut self, hash: u64, key: &K, access: Access) -> Option<(K, V)> {
+        self.now_ms = self.now_ms.max(access.time_ms);
         self.empty_full_window();
         let slot = self.residents.find(hash, key)?;
         let weight = self.residents.weight_of(slot);
@@ -191,10 +225,32 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
     /// Changes the capacity; entries are evicted until the rest fits.
     pub fn set_capacity(&mut self, capacity: u64) {
         self.flush();
-        self.capacity = capacity;
+        self.config.capacity = capacity;
         self.note(Record { key_hash: capacity, ..Record::new(Kind::Capacity, NO_SLOT) });
         self.flush();
         self.evict_natively(NO_SLOT);
+    }
+
+    /// Hands a model to the policy, after everything that waits, and keeps it for instances that come
+    /// later, unless this one refused it. At the same request it makes the same decisions.
+    ///
+    /// # Errors
+    ///
+    /// What the policy said: [`ModelRefused::TAKES_NONE`] also where the fallback is in charge, and
+    /// where the policy broke its contract over it, which is counted and told as every
+    /// [fault](Self::fault).
+    pub fn publish_model(&mut self, message: &[u8]) -> Result<(), ModelRefused> {
+        self.flush();
+        let answer = self.seat.model(message).unwrap_or_else(|_| {
+            self.counters.faults += 1;
+            self.evict_natively(NO_SLOT);
+            Err(ModelRefused::TAKES_NONE)
+        });
+        self.counters.models += u64::from(answer.is_ok());
+        if matches!(answer, Ok(()) | Err(ModelRefused::TAKES_NONE)) {
+            self.model = Some(message.into());
+        }
+        answer
     }
 
     /// Hands everything that waits to the policy and applies its answer.
@@ -247,6 +303,17 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
         self.seat.instance()
     }
 
+    /// Nanoseconds spent in policies so far, those that had the seat before among them: an estimate,
+    /// as [`PolicyInstance::guest_ns`].
+    pub fn guest_ns(&self) -> u64 {
+        self.guest_ns_before + self.instance().map_or(0, PolicyInstance::guest_ns)
+    }
+
+    /// Sum of weights that the shard may hold.
+    pub fn capacity(&self) -> u64 {
+        self.config.capacity
+    }
+
     /// Sum of the residents' weights.
     pub fn weight(&self) -> u64 {
         self.residents.weight()
@@ -272,12 +339,20 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
         self.seat.guard().validate();
         if self.seat.is_taken() && self.seat.pending() == 0 {
             assert_eq!(self.seat.guard().weight(), self.residents.weight(), "the view is current");
-            assert!(self.weight() <= self.capacity, "the capacity is kept");
+            assert!(self.weight() <= self.config.capacity, "the capacity is kept");
             for slot in 0..self.residents.slots() {
-                let resident = self.residents.age(slot, self.tick).is_some();
+                let resident = self.residents.is_resident(slot);
                 assert_eq!(self.seat.guard().has(slot), resident, "the view of slot {slot}");
             }
         }
+    }
+
+    /// The tick and the birth of an entry that comes in now.
+    #[inline]
+    fn now(&mut self) -> Now {
+        let start_ms = *self.start_ms.get_or_insert(self.now_ms);
+        let born = u32::try_from((self.now_ms - start_ms) / BORN_MS).unwrap_or(u32::MAX);
+        Now { tick: self.ticks.now(), born }
     }
 
     /// Writes a record. Every operation empties a full window before it looks anything up, so there
@@ -301,7 +376,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
     #[inline]
     fn make_room(&mut self, newcomer: u32) {
         if !self.seat.is_taken() {
-            self.tick = (self.tick + 1) % TICKS;
+            self.ticks.advance(self.now_ms);
             self.evict_natively(newcomer);
         } else if self.seat.is_exact() {
             self.maintain(newcomer);
@@ -311,7 +386,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
     /// One maintenance: calls the policy until it has no more victims, evicts them, judges the
     /// budget; on a fault the fallback takes over before anything else happens.
     fn maintain(&mut self, newcomer: u32) {
-        self.tick = (self.tick + 1) % TICKS;
+        self.ticks.advance(self.now_ms);
         if self.consult(newcomer).is_err() {
             self.counters.faults += 1;
             self.evict_natively(newcomer);
@@ -362,8 +437,8 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> Shard<K, V, H> {
 
     /// Evicts by the fallback until the capacity is kept. The newcomer is exempt: it fits alone.
     fn evict_natively(&mut self, newcomer: u32) {
-        while self.residents.weight() > self.capacity {
-            let (residents, tick) = (&self.residents, self.tick);
+        while self.residents.weight() > self.config.capacity {
+            let (residents, tick) = (&self.residents, self.ticks.now());
             let age = |slot| if slot == newcomer { None } else { residents.age(slot, tick) };
             let Some(victim) = self.fallback.choose(residents.slots(), age) else { break };
             self.evict(victim);
@@ -388,4 +463,9 @@ fn record(kind: Kind, slot: u32, (key_hash, weight): (u64, u32), access: Access)
         kind: kind as u8,
         flags: 0,
     }
+}
+
+#[inline]
+fn origin_of(access: Access) -> Origin {
+    Origin { cost_us: access.cost_us, class: access.class, ..Origin::default() }
 }

@@ -91,6 +91,11 @@ pub trait InstanceSource: Send + Sync {
     /// Which optional events the policy asks for.
     fn wants(&self) -> Wants;
 
+    /// Whether its instances take models: whoever runs the cache may train one and publish it.
+    fn takes_models(&self) -> bool {
+        false
+    }
+
     /// A fresh instance for an empty shard. Cost: some tens of microseconds for a module.
     ///
     /// # Errors

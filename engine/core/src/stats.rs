@@ -9,7 +9,8 @@ pub(crate) struct ShardCounts {
     pub(crate) misses: u64,
     pub(crate) hits_coalesced: u64,
     pub(crate) hits_dropped: u64,
-    pub(crate) inserted: u64,
+    inserted: u64,
+    inserted_weight: u64,
     pub(crate) evicted_natively: u64,
     pub(crate) held_records_max: u64,
     pub(crate) policy: PolicyCounts,
@@ -36,6 +37,18 @@ pub(crate) struct PolicyCounts {
 }
 
 impl ShardCounts {
+    /// Counts a value in.
+    #[inline]
+    pub(crate) fn came(&mut self, weight: u32) {
+        self.inserted += 1;
+        self.inserted_weight += u64::from(weight);
+    }
+
+    /// Values that were put in.
+    pub(crate) fn inserted(&self) -> u64 {
+        self.inserted
+    }
+
     #[inline]
     pub(crate) fn left(&mut self, cause: Cause) {
         *match cause {
@@ -81,6 +94,9 @@ pub struct Stats {
     pub entries: u64,
     /// Their weight.
     pub weight: u64,
+    /// Places for entries: the most that were ever resident at once, and those on their way. They are
+    /// kept when their entries leave.
+    pub slots: u64,
     /// Weight that the policies keep.
     pub capacity: u64,
     /// Weight that may come on top of the capacity until a policy has been asked.
@@ -98,6 +114,8 @@ pub struct Stats {
     pub hits_dropped: u64,
     /// Values that were put in. Equals the entries plus the six ways of leaving.
     pub inserted: u64,
+    /// Their weight.
+    pub inserted_weight: u64,
     /// Entries given up to keep the capacity.
     pub evicted: u64,
     /// Of those, by the engine itself, while no policy could be asked.
@@ -160,6 +178,7 @@ impl Stats {
         self.hits_coalesced += counts.hits_coalesced;
         self.hits_dropped += counts.hits_dropped;
         self.inserted += counts.inserted;
+        self.inserted_weight += counts.inserted_weight;
         self.evicted += counts.evicted;
         self.evicted_natively += counts.evicted_natively;
         self.expired += counts.expired;

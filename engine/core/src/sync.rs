@@ -25,7 +25,7 @@ use crate::spin::RawSpin;
 #[cfg(not(ostler_loom))]
 pub(crate) type StateGuard<'a, T> = RawGuard<'a, RawSpin, T>;
 #[cfg(ostler_loom)]
-pub(crate) type StateGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
+pub(crate) type StateGuard<'a, T> = MutexGuard<'a, T>;
 
 #[cfg(not(ostler_loom))]
 pub(crate) use parking_lot::MutexGuard;
@@ -47,6 +47,11 @@ impl<T> StateLock<T> {
     pub(crate) fn lock(&self) -> StateGuard<'_, T> {
         self.0.lock()
     }
+
+    #[inline]
+    pub(crate) fn try_lock(&self) -> Option<StateGuard<'_, T>> {
+        self.0.try_lock()
+    }
 }
 
 /// The model checker's lock behind the same face.
@@ -62,6 +67,10 @@ impl<T> StateLock<T> {
 
     pub(crate) fn lock(&self) -> StateGuard<'_, T> {
         self.0.lock().expect("invariant: a model does not panic under a lock")
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<StateGuard<'_, T>> {
+        self.0.try_lock().ok()
     }
 }
 
@@ -117,6 +126,13 @@ impl<T> Mutex<T> {
 #[cfg(ostler_loom)]
 #[derive(Debug)]
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+#[cfg(ostler_loom)]
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self(loom::sync::Mutex::new(T::default()))
+    }
+}
 
 #[cfg(ostler_loom)]
 impl<T> Mutex<T> {

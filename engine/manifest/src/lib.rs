@@ -20,15 +20,13 @@ mod params;
 
 pub use params::{Param, ParamRange, ParamsError};
 
-use ostler_abi::{ABI_VERSION, Kind};
+use ostler_abi::{ABI_VERSION, Kind, PolicyKind, feature};
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
-/// Kinds of policy that version 1.0 runs.
-const KINDS: [&str; 1] = ["eviction"];
-/// Feature bits that this host knows. Version 1.0 defines none.
-const FEATURES: [&str; 0] = [];
+/// Feature bits that this host knows.
+const FEATURES: [&str; 2] = [feature::MODEL, feature::KEYS];
 /// Events that a policy may ask for or leave; all other kinds are always delivered.
 const OPTIONAL_EVENTS: [Kind; 2] = [Kind::Hit, Kind::Miss];
 /// Longest name of a policy or a parameter, bytes.
@@ -109,6 +107,8 @@ pub struct Manifest {
     name: String,
     version: String,
     summary: String,
+    kind: PolicyKind,
+    features: Vec<&'static str>,
     wants_hits: bool,
     wants_misses: bool,
     params: Vec<Param>,
@@ -178,11 +178,8 @@ impl Manifest {
         check_name("name", &text.name)?;
         check_version(&text.version)?;
         check_text("summary", &text.summary)?;
-        check_kinds(&text.kinds)?;
-        if let Some(feature) = text.features.iter().find(|name| !FEATURES.contains(&name.as_str()))
-        {
-            return Err(ManifestError::UnknownFeature { feature: shorten(feature) });
-        }
+        let kind = check_kinds(&text.kinds)?;
+        let features = check_features(&text.features, kind)?;
         let wants = |kind: Kind| text.events.iter().any(|event| event == kind.name());
         let (wants_hits, wants_misses) = (wants(Kind::Hit), wants(Kind::Miss));
         check_events(&text.events)?;
@@ -201,6 +198,8 @@ impl Manifest {
             name: text.name,
             version: text.version,
             summary: text.summary,
+            kind,
+            features,
             wants_hits,
             wants_misses,
             params,
@@ -225,6 +224,18 @@ impl Manifest {
     #[must_use]
     pub fn summary(&self) -> &str {
         &self.summary
+    }
+
+    /// What the policy is for.
+    #[must_use]
+    pub fn kind(&self) -> PolicyKind {
+        self.kind
+    }
+
+    /// Whether the policy requires a [feature of the contract](ostler_abi::feature).
+    #[must_use]
+    pub fn requires(&self, feature: &str) -> bool {
+        self.features.contains(&feature)
     }
 
     /// Whether records of `kind` are to be delivered. Only hits and misses can be left out.
@@ -266,12 +277,42 @@ impl Manifest {
 /// Size of a WebAssembly page, the unit of guest memory.
 pub const PAGE_BYTES: u64 = 65_536;
 
-fn check_kinds(kinds: &[String]) -> Result<(), ManifestError> {
-    if let Some(kind) = kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
-        let reason = format!("`{}` is not run by this host, known are: eviction", shorten(kind));
-        return Err(field("kinds", reason));
+fn check_kinds(kinds: &[String]) -> Result<PolicyKind, ManifestError> {
+    let known = || PolicyKind::ALL.map(PolicyKind::name).join(", ");
+    let of = |name: &String| {
+        PolicyKind::from_name(name).ok_or_else(|| {
+            let (name, known) = (shorten(name), known());
+            field("kinds", format!("`{name}` is not run by this host, known are: {known}"))
+        })
+    };
+    let kinds = kinds.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+    match kinds[..] {
+        [kind] => Ok(kind),
+        [] => Err(field("kinds", format!("empty, must name one of: {}", known()))),
+        _ => {
+            let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+            Err(field("kinds", format!("{}: a policy is of one kind", names.join(" and "))))
+        }
     }
-    if kinds.is_empty() { Err(field("kinds", "empty, must name `eviction`")) } else { Ok(()) }
+}
+
+/// The features required, each known and meant for policies of this kind.
+fn check_features(names: &[String], kind: PolicyKind) -> Result<Vec<&'static str>, ManifestError> {
+    let mut features = Vec::new();
+    for name in names {
+        let Some(&known) = FEATURES.iter().find(|known| *known == name) else {
+            return Err(ManifestError::UnknownFeature { feature: shorten(name) });
+        };
+        let wanted = if known == feature::KEYS { "prefetch" } else { "eviction and warming" };
+        if (known == feature::KEYS) != (kind == PolicyKind::Prefetch) {
+            let kind = kind.name();
+            return Err(field("features", format!("`{known}` is for {wanted}, this is {kind}")));
+        }
+        if !features.contains(&known) {
+            features.push(known);
+        }
+    }
+    Ok(features)
 }
 
 fn check_events(events: &[String]) -> Result<(), ManifestError> {
@@ -400,8 +441,19 @@ mod tests {
             ("/version", json!("1 0"), "version"),
             ("/summary", long(513), "summary: 513 bytes, the limit is 512"),
             ("/summary", json!("\u{1b}[2J"), "control character"),
-            ("/kinds", json!([]), "kinds: empty"),
-            ("/kinds", json!(["eviction", "prefetch"]), "`prefetch`"),
+            ("/kinds", json!([]), "kinds: empty, must name one of: eviction, prefetch, warming"),
+            (
+                "/kinds",
+                json!(["eviction", "prefetch"]),
+                "eviction and prefetch: a policy is of one",
+            ),
+            ("/kinds", json!(["eviction", "eviction"]), "a policy is of one kind"),
+            (
+                "/kinds",
+                json!(["admission"]),
+                "`admission` is not run by this host, known are: evic",
+            ),
+            ("/features", json!(["keys"]), "features: `keys` is for prefetch, this is eviction"),
             ("/features", json!(["teleport"]), "feature `teleport`"),
             ("/events", json!(["hits"]), "`hits` is unknown"),
             ("/bytes_per_slot", json!(4097), "bytes_per_slot: 4097, the limit is 4096"),
@@ -434,6 +486,28 @@ mod tests {
             let error = parse(&changed).unwrap_err().to_string();
             assert!(error.contains(expected), "{path} = {value}: {error}");
         }
+    }
+
+    #[test]
+    fn each_kind_has_its_features() {
+        let kinds = [
+            ("eviction", "model", PolicyKind::Eviction),
+            ("prefetch", "keys", PolicyKind::Prefetch),
+            ("warming", "model", PolicyKind::Warming),
+        ];
+        for (name, feature, kind) in kinds {
+            let mut changed = good();
+            changed["kinds"] = json!([name]);
+            let plain = parse(&changed).unwrap();
+            assert_eq!((plain.kind(), plain.requires(feature)), (kind, false));
+            changed["features"] = json!([feature, feature]);
+            assert!(parse(&changed).unwrap().requires(feature), "{name}");
+        }
+        let mut changed = good();
+        changed["kinds"] = json!(["prefetch"]);
+        changed["features"] = json!(["model"]);
+        let error = parse(&changed).unwrap_err().to_string();
+        assert!(error.contains("`model` is for eviction and warming, this is prefetch"), "{error}");
     }
 
     #[test]

@@ -2,31 +2,40 @@
 
 use ostler_abi::NativePolicy;
 
+use crate::loaded;
+
 /// A policy that comes with the engine.
 ///
 /// ```
 /// use ostler::BUILTINS;
 ///
 /// let names = BUILTINS.map(|builtin| builtin.name);
-/// assert_eq!((names[0], names.len()), ("arc", 16));
+/// assert_eq!((names[0], names.len()), ("arc", 17));
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Builtin {
+pub struct Builtin<N = NativePolicy> {
     /// Its name, as in its manifest.
     pub name: &'static str,
     /// The module, as committed under `policies/artifacts`.
     #[cfg(feature = "wasm")]
     pub module: &'static [u8],
     /// The same source compiled in.
-    pub native: NativePolicy,
+    pub native: N,
 }
 
-#[cfg(feature = "builtin")]
+/// Declares the list of the built-in policies of a kind, which is empty where the feature `builtin`
+/// is off.
 macro_rules! builtins {
-    ($($name:literal => $native:path),* $(,)?) => {
-        /// Every built-in policy, by name.
-        pub const BUILTINS: [Builtin; 16] = [$(
-            Builtin {
+    (
+        $(#[$about:meta])*
+        pub const $list:ident: [$builtin:ty; $len:literal] = {
+            $($name:literal => $native:path),* $(,)?
+        };
+    ) => {
+        $(#[$about])*
+        #[cfg(feature = "builtin")]
+        pub const $list: [$builtin; $len] = [$(
+            $crate::Builtin {
                 name: $name,
                 #[cfg(feature = "wasm")]
                 module: include_bytes!(concat!(
@@ -35,31 +44,35 @@ macro_rules! builtins {
                 native: $native,
             },
         )*];
+
+        /// Every built-in policy of this kind: none, since the feature `builtin` is off.
+        #[cfg(not(feature = "builtin"))]
+        pub const $list: [$builtin; 0] = [];
     };
 }
+pub(crate) use builtins;
 
-/// Every built-in policy: none, since the feature `builtin` is off.
-#[cfg(not(feature = "builtin"))]
-pub const BUILTINS: [Builtin; 0] = [];
-
-#[cfg(feature = "builtin")]
 builtins! {
-    "arc" => ostler_arc::NATIVE,
-    "clock" => ostler_clock::NATIVE,
-    "fifo" => ostler_fifo::NATIVE,
-    "gdsf" => ostler_gdsf::NATIVE,
-    "hyperbolic" => ostler_hyperbolic::NATIVE,
-    "lecar" => ostler_lecar::NATIVE,
-    "lfu" => ostler_lfu::NATIVE,
-    "lhd" => ostler_lhd::NATIVE,
-    "lirs" => ostler_lirs::NATIVE,
-    "lru" => ostler_lru::NATIVE,
-    "qdlp" => ostler_qdlp::NATIVE,
-    "s3fifo" => ostler_s3fifo::NATIVE,
-    "sieve" => ostler_sieve::NATIVE,
-    "slru" => ostler_slru::NATIVE,
-    "twoq" => ostler_twoq::NATIVE,
-    "wtinylfu" => ostler_wtinylfu::NATIVE,
+    /// Every built-in policy, by name.
+    pub const BUILTINS: [Builtin; 17] = {
+        "arc" => ostler_arc::NATIVE,
+        "clock" => ostler_clock::NATIVE,
+        "fifo" => ostler_fifo::NATIVE,
+        "gdsf" => ostler_gdsf::NATIVE,
+        "hyperbolic" => ostler_hyperbolic::NATIVE,
+        "learned" => ostler_learned::NATIVE,
+        "lecar" => ostler_lecar::NATIVE,
+        "lfu" => ostler_lfu::NATIVE,
+        "lhd" => ostler_lhd::NATIVE,
+        "lirs" => ostler_lirs::NATIVE,
+        "lru" => ostler_lru::NATIVE,
+        "qdlp" => ostler_qdlp::NATIVE,
+        "s3fifo" => ostler_s3fifo::NATIVE,
+        "sieve" => ostler_sieve::NATIVE,
+        "slru" => ostler_slru::NATIVE,
+        "twoq" => ostler_twoq::NATIVE,
+        "wtinylfu" => ostler_wtinylfu::NATIVE,
+    };
 }
 
 /// The built-in policy with this name.
@@ -70,6 +83,5 @@ builtins! {
 /// ```
 #[must_use]
 pub fn builtin(name: &str) -> Option<&'static Builtin> {
-    const ALL: &[Builtin] = &BUILTINS;
-    ALL.iter().find(|builtin| builtin.name == name)
+    loaded::builtin(name).ok()
 }

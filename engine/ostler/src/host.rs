@@ -1,9 +1,11 @@
 //! The host that loads policies, sandboxed and compiled in. Only with the feature `wasm`.
 
+use std::borrow::Cow;
+
 use ostler_wasm::{Limits, Metering, Runtime, RuntimeError};
 use serde_json::{Map, Value};
 
-use crate::builtin::builtin;
+use crate::loaded::{Loaded, Native, builtin};
 use crate::policy::{OpenError, Policy};
 use crate::spec::{PolicySource, PolicySpec};
 
@@ -65,19 +67,7 @@ impl Host {
     ///
     /// [`OpenError`] that names the policy and says what would be right.
     pub fn open(&self, spec: &PolicySpec) -> Result<Policy, OpenError> {
-        let name = spec.source.to_string();
-        match &spec.source {
-            PolicySource::Native(_) => Policy::open_native(spec),
-            PolicySource::Builtin(wanted) => match builtin(wanted) {
-                Some(builtin) => self.open_module(builtin.module, &spec.params, name),
-                None => Err(OpenError::Unknown { name }),
-            },
-            PolicySource::File(path) => {
-                let module = std::fs::read(path)
-                    .map_err(|source| OpenError::Read { path: path.clone(), source })?;
-                self.open_module(&module, &spec.params, name)
-            }
-        }
+        Ok(Policy { loaded: self.load(spec)? })
     }
 
     /// Loads a module from its bytes; errors call it `name`.
@@ -91,8 +81,30 @@ impl Host {
         params: &Map<String, Value>,
         name: String,
     ) -> Result<Policy, OpenError> {
+        Ok(Policy { loaded: self.admit(module, params, name)? })
+    }
+
+    /// Loads what `spec` names, a policy of any kind.
+    pub(crate) fn load<N: Native>(&self, spec: &PolicySpec) -> Result<Loaded<N>, OpenError> {
+        let module = match &spec.source {
+            PolicySource::Native(_) => return Loaded::open_native(spec),
+            PolicySource::Builtin(name) => Cow::Borrowed(builtin::<N>(name)?.module),
+            PolicySource::File(path) => Cow::Owned(
+                std::fs::read(path)
+                    .map_err(|source| OpenError::Read { path: path.clone(), source })?,
+            ),
+        };
+        self.admit(&module, &spec.params, spec.source.to_string())
+    }
+
+    fn admit<N: Native>(
+        &self,
+        module: &[u8],
+        params: &Map<String, Value>,
+        name: String,
+    ) -> Result<Loaded<N>, OpenError> {
         match self.runtime.load(module) {
-            Ok(module) => Policy::from_module(module, params, name),
+            Ok(module) => Loaded::from_module(module, params, name),
             Err(source) => Err(OpenError::Refused { name, source }),
         }
     }

@@ -14,7 +14,7 @@ use serde_json::Map;
 use crate::host::Host;
 use crate::policy::OpenError;
 #[cfg(not(feature = "wasm"))]
-use crate::policy::Policy;
+use crate::{loaded::Loaded, policy::Policy};
 
 /// The policy that [`builder`] puts in charge: the module where there is Wasm, else the same source
 /// compiled in.
@@ -70,7 +70,7 @@ pub fn policy(spec: &str) -> Result<Arc<dyn InstanceSource>, OpenError> {
     #[cfg(feature = "wasm")]
     let policy = host()?.open(&spec)?;
     #[cfg(not(feature = "wasm"))]
-    let policy = Policy::open_native(&spec)?;
+    let policy = Policy { loaded: Loaded::open_native(&spec)? };
     Ok(Arc::new(policy))
 }
 

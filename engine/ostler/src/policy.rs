@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 
-use ostler_abi::{Kind, NativePolicy, Setup};
+use ostler_abi::{InitRefused, Kind, NativePolicy, PolicyKind, Setup};
 use ostler_core::{InstanceSource, NativeInstance, PolicyFault, PolicyInstance, Wants};
-use ostler_manifest::{Manifest, ManifestError, ManifestLimits, ParamsError};
+use ostler_manifest::{ManifestError, ParamsError};
 #[cfg(feature = "wasm")]
 use ostler_wasm::{LoadError, PolicyModule, RuntimeError};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::builtin::{BUILTINS, builtin};
-use crate::spec::{PolicySource, PolicySpec, SpecError};
+use crate::builtin::{BUILTINS, Builtin};
+use crate::loaded::{Loaded, Native, answers, known};
+use crate::spec::SpecError;
 
 /// A policy that can take a seat: its code, its manifest and its parameters.
 ///
@@ -29,17 +30,7 @@ use crate::spec::{PolicySource, PolicySpec, SpecError};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Policy {
-    name: String,
-    code: Code,
-    manifest: Manifest,
-    params: String,
-}
-
-#[derive(Clone, Debug)]
-enum Code {
-    Native(NativePolicy),
-    #[cfg(feature = "wasm")]
-    Module(PolicyModule),
+    pub(crate) loaded: Loaded<NativePolicy>,
 }
 
 /// Why a policy could not be loaded.
@@ -55,10 +46,33 @@ enum Code {
 #[non_exhaustive]
 pub enum OpenError {
     /// There is no built-in policy of that name.
-    #[error("policy `{name}`: no such built-in policy; there are {}, or give a FILE.wasm", known())]
+    #[error(
+        "policy `{name}`: no such built-in policy; there are {}, or give a FILE.wasm",
+        known::<NativePolicy>()
+    )]
     Unknown {
         /// The name.
         name: String,
+    },
+    /// There is no built-in policy of that kind and name.
+    #[error("policy `{name}`: no such built-in {} policy; there are {known}, or give a FILE.wasm", kind.name())]
+    UnknownOfKind {
+        /// The name.
+        name: String,
+        /// What it was wanted for.
+        kind: PolicyKind,
+        /// Those that there are.
+        known: String,
+    },
+    /// The policy is of another kind than the one wanted.
+    #[error("policy `{name}` is of the kind {}, but {} is wanted here", kind.name(), wanted.name())]
+    Kind {
+        /// The policy as it was named.
+        name: String,
+        /// What it is for.
+        kind: PolicyKind,
+        /// What it was wanted for.
+        wanted: PolicyKind,
     },
     /// It is a module, and this build has no Wasm. Never where the feature `wasm` is on.
     #[error(
@@ -110,10 +124,6 @@ pub enum OpenError {
     },
 }
 
-fn known() -> String {
-    BUILTINS.map(|builtin| builtin.name).join(", ")
-}
-
 impl Policy {
     /// A compiled-in policy; errors call it `name`.
     ///
@@ -125,22 +135,7 @@ impl Policy {
         params: &Map<String, Value>,
         name: String,
     ) -> Result<Self, OpenError> {
-        match Manifest::parse(policy.manifest.as_bytes(), &ManifestLimits::default()) {
-            Ok(manifest) => Self::new(Code::Native(policy), manifest, params, name),
-            Err(source) => Err(OpenError::Manifest { name, source }),
-        }
-    }
-
-    /// The compiled-in policy that `spec` names; modules are not for this.
-    pub(crate) fn open_native(spec: &PolicySpec) -> Result<Self, OpenError> {
-        let name = spec.source.to_string();
-        match &spec.source {
-            PolicySource::Native(native) => match builtin(native) {
-                Some(builtin) => Self::from_native(builtin.native, &spec.params, name),
-                None => Err(OpenError::Unknown { name: native.clone() }),
-            },
-            PolicySource::Builtin(_) | PolicySource::File(_) => Err(OpenError::NoWasm { name }),
-        }
+        Ok(Self { loaded: Loaded::from_native(policy, params, name)? })
     }
 
     /// A module that was admitted; errors call it `name`.
@@ -154,44 +149,16 @@ impl Policy {
         params: &Map<String, Value>,
         name: String,
     ) -> Result<Self, OpenError> {
-        let manifest = module.manifest().clone();
-        Self::new(Code::Module(module), manifest, params, name)
+        Ok(Self { loaded: Loaded::from_module(module, params, name)? })
     }
 
-    fn new(
-        code: Code,
-        manifest: Manifest,
-        params: &Map<String, Value>,
-        name: String,
-    ) -> Result<Self, OpenError> {
-        match manifest.params(params) {
-            Ok(params) => Ok(Self { name, code, manifest, params }),
-            Err(source) => Err(OpenError::Params { name, source }),
-        }
-    }
-
-    /// The policy's name as it was asked for.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What the policy says about itself.
-    #[must_use]
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    /// Every parameter with its value, as flat JSON.
-    #[must_use]
-    pub fn params(&self) -> &str {
-        &self.params
-    }
+    answers!();
 
     /// Which optional events it asks for.
     #[must_use]
     pub fn wants(&self) -> Wants {
-        Wants { hits: self.manifest.wants(Kind::Hit), misses: self.manifest.wants(Kind::Miss) }
+        let manifest = self.manifest();
+        Wants { hits: manifest.wants(Kind::Hit), misses: manifest.wants(Kind::Miss) }
     }
 
     /// A fresh instance.
@@ -200,36 +167,52 @@ impl Policy {
     ///
     /// The fault, where the policy fails before its first event.
     pub fn instance(&self, setup: Setup) -> Result<Box<dyn PolicyInstance>, PolicyFault> {
-        match &self.code {
-            Code::Native(policy) => match NativeInstance::try_new(policy, setup, &self.params) {
-                Ok(instance) => Ok(Box::new(instance)),
-                Err(_) => Err(PolicyFault::Refused { code: 1 }),
-            },
-            #[cfg(feature = "wasm")]
-            Code::Module(module) => Ok(Box::new(module.instantiate(setup, &self.params)?)),
-        }
+        self.loaded.instance(setup)
+    }
+}
+
+impl Native for NativePolicy {
+    const KIND: PolicyKind = PolicyKind::Eviction;
+    const BUILTINS: &'static [Builtin] = &BUILTINS;
+    type Instance = dyn PolicyInstance;
+
+    fn manifest(&self) -> &'static str {
+        self.manifest
+    }
+
+    fn instance(&self, setup: Setup, params: &str) -> Result<Box<Self::Instance>, InitRefused> {
+        Ok(Box::new(NativeInstance::try_new(self, setup, params)?))
+    }
+
+    #[cfg(feature = "wasm")]
+    fn sandboxed(
+        module: &PolicyModule,
+        setup: Setup,
+        params: &str,
+    ) -> Result<Box<Self::Instance>, PolicyFault> {
+        Ok(Box::new(module.instantiate(setup, params)?))
     }
 }
 
 impl InstanceSource for Policy {
     fn label(&self) -> &str {
-        &self.name
+        self.name()
     }
 
     fn params(&self) -> &str {
-        &self.params
+        Policy::params(self)
     }
 
     fn code_id(&self) -> String {
-        match &self.code {
-            Code::Native(_) => self.name.clone(),
-            #[cfg(feature = "wasm")]
-            Code::Module(module) => module.id().to_string(),
-        }
+        self.loaded.code_id()
     }
 
     fn wants(&self) -> Wants {
         Policy::wants(self)
+    }
+
+    fn takes_models(&self) -> bool {
+        self.manifest().requires(ostler_abi::feature::MODEL)
     }
 
     fn instance(&self, setup: Setup) -> Result<Box<dyn PolicyInstance>, PolicyFault> {

@@ -41,6 +41,25 @@ pub struct Footprint {
 }
 
 impl Footprint {
+    /// About how many objects a cache of `capacity` holds: the capacity itself where the footprint is
+    /// empty, as for equal weights, else the capacity in objects of the mean size.
+    ///
+    /// ```
+    /// use ostler_replay::Footprint;
+    ///
+    /// let footprint = Footprint { unique_objects: 10, unique_bytes: 5000, ..Footprint::default() };
+    /// assert_eq!(footprint.entries_within(1000), 2);
+    /// assert_eq!(Footprint::default().entries_within(1000), 1000);
+    /// ```
+    #[must_use]
+    pub fn entries_within(&self, capacity: u64) -> u64 {
+        if self.unique_objects == 0 {
+            return capacity;
+        }
+        let mean = (self.unique_bytes / self.unique_objects).max(1);
+        (capacity / mean).clamp(1, self.unique_objects)
+    }
+
     /// The footprint of a loaded trace.
     #[must_use]
     pub fn of(requests: &[Request]) -> Self {

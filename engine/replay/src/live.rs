@@ -16,6 +16,7 @@ use ostler_core::{
     SeatError,
 };
 
+use crate::compare::Outcome;
 use crate::digest::VictimsDigest;
 use crate::error::TraceError;
 use crate::run::{Player, RunOutcome, WeightMode, play_loaded, play_stream};
@@ -203,6 +204,33 @@ impl LiveRun {
         play_loaded(self, requests, progress)
     }
 
+    /// Plays a block and notes what each get and set found.
+    pub(crate) fn play_noting(&mut self, block: &[Request], outcomes: &mut Vec<Outcome>) {
+        let start = Instant::now();
+        for request in block {
+            let misses = self.outcome.misses;
+            self.one(request);
+            if request.is_request() {
+                let missed = self.outcome.misses != misses;
+                outcomes.push(if missed { Outcome::Miss } else { Outcome::Hit });
+            }
+        }
+        self.outcome.elapsed += start.elapsed();
+    }
+
+    /// Plays one record of the trace.
+    #[inline]
+    fn one(&mut self, request: &Request) {
+        self.heard.request.store(self.outcome.requests, Relaxed);
+        self.clock.set_ms(request.time_ms());
+        match request.operation() {
+            Operation::Get | Operation::Set => self.request(request),
+            Operation::Delete => {
+                self.cache.remove(&request.key);
+            }
+        }
+    }
+
     #[inline]
     fn request(&mut self, request: &Request) {
         let weight = match self.weights {
@@ -263,14 +291,7 @@ impl Player for LiveRun {
     fn play(&mut self, block: &[Request]) {
         let start = Instant::now();
         for request in block {
-            self.heard.request.store(self.outcome.requests, Relaxed);
-            self.clock.set_ms(request.time_ms());
-            match request.operation() {
-                Operation::Get | Operation::Set => self.request(request),
-                Operation::Delete => {
-                    self.cache.remove(&request.key);
-                }
-            }
+            self.one(request);
         }
         self.outcome.elapsed += start.elapsed();
     }

@@ -4,7 +4,9 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use crate::adaptive::Decided;
 use crate::live::LiveConfig;
+use crate::prefetch::PrefetchReport;
 use crate::run::{RunConfig, RunOutcome};
 
 /// One run as it is printed: a JSON object a line, or a line of CSV. Field names are fixed.
@@ -60,6 +62,11 @@ pub struct RunReport {
     pub guest_ns_per_request: Option<f64>,
     /// Whether the run went through the event path of the live cache.
     pub live: bool,
+    /// What was decided about the policy in charge, with the evidence, in order; JSON in one field of CSV.
+    pub decisions: Vec<Decided>,
+    /// What prefetching did; its fields stand among these. Absent where nothing was prefetched.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub prefetch: Option<PrefetchReport>,
     /// What the policy logged. For people: not part of the formats.
     #[serde(skip)]
     pub log: Vec<String>,
@@ -123,13 +130,21 @@ impl RunReport {
             fault: fault.map(|(_, fault)| fault.to_string()),
             fault_request: fault.map(|&(request, _)| request),
             fallback_requests: outcome.fallback_requests,
-            swaps: 0,
+            swaps: outcome.swaps.len() as u64,
             guest_memory_bytes: outcome.guest_memory_bytes,
             ns_per_request: outcome.elapsed.as_nanos() as f64 / requests,
             guest_ns_per_request: (guest_ns > 0.0).then_some(guest_ns / requests),
             live: settings.live,
+            decisions: outcome.decisions.clone(),
+            prefetch: None,
             log: outcome.log.clone(),
         }
+    }
+
+    /// The row with what prefetching did.
+    #[must_use]
+    pub fn with_prefetch(self, prefetch: PrefetchReport) -> Self {
+        Self { prefetch: Some(prefetch), ..self }
     }
 }
 
@@ -138,7 +153,7 @@ impl RunReport {
 /// # Errors
 ///
 /// Those of the writer.
-pub fn write_json(out: &mut dyn Write, reports: &[RunReport]) -> std::io::Result<()> {
+pub fn write_json<R: Serialize>(out: &mut dyn Write, reports: &[R]) -> std::io::Result<()> {
     for report in reports {
         serde_json::to_writer(&mut *out, report)?;
         writeln!(out)?;
@@ -151,7 +166,7 @@ pub fn write_json(out: &mut dyn Write, reports: &[RunReport]) -> std::io::Result
 /// # Errors
 ///
 /// Those of the writer.
-pub fn write_csv(out: &mut dyn Write, reports: &[RunReport]) -> std::io::Result<()> {
+pub fn write_csv<R: Serialize>(out: &mut dyn Write, reports: &[R]) -> std::io::Result<()> {
     let mut csv = csv::Writer::from_writer(out);
     for (index, report) in reports.iter().enumerate() {
         let serde_json::Value::Object(fields) = serde_json::to_value(report)? else {
@@ -197,7 +212,7 @@ mod tests {
 
     const FIELDS: &str = "trace,policy,params,capacity,shards,seed,requests,hits,misses,rejected,\
         miss_ratio,byte_miss_ratio,victims_digest,faults,fault_kind,fault,fault_request,\
-        fallback_requests,swaps,guest_memory_bytes,ns_per_request,guest_ns_per_request,live";
+        fallback_requests,swaps,guest_memory_bytes,ns_per_request,guest_ns_per_request,live,decisions";
 
     #[test]
     fn json_has_every_field_in_order() {

@@ -10,6 +10,10 @@ use ostler_core::{
     Access, Batch, Evicted, Inserted, InstanceSource, KeyHash, PolicyFault, Shard, ShardConfig,
 };
 
+use ostler_adapt::{Learner, LearnerConfig, LearnerReport};
+
+use crate::adaptive::{Decided, Swap};
+use crate::compare::Outcome;
 use crate::digest::VictimsDigest;
 use crate::error::TraceError;
 use crate::trace::{Operation, Request, TraceReader};
@@ -77,6 +81,18 @@ pub struct RunOutcome {
     /// Greatest weight that was resident after any request: in one shard, at most its capacity in exact
     /// batches; in a live run in the whole cache, at most capacity and slack.
     pub weight_max: u64,
+    /// Models that the policy took, counted by shard.
+    pub models: u64,
+    /// Time that training took, an estimate; not part of `elapsed`. Zero where the policy takes no
+    /// models, and in an adaptive run, where it is part of the shadows'.
+    pub training: Duration,
+    /// What the learner did, where the policy takes models.
+    pub learner: Option<LearnerReport>,
+    /// Changes of the policy in charge, in order; none where it is fixed.
+    pub swaps: Vec<Swap>,
+    /// Those and what else was decided, in order: nothing, for a reason worth saying, or to leave out a
+    /// policy that failed.
+    pub decisions: Vec<Decided>,
 }
 
 impl RunOutcome {
@@ -104,6 +120,9 @@ const SLOTS_FIRST: u32 = 4096;
 /// cache grows into its slots, so that a huge capacity costs no memory before it is used.
 const SLOTS_FIRST_MAX: u64 = 1 << 20;
 
+/// One request in so many is timed in the learner.
+const TRAINING_TIMED: u64 = 61;
+
 /// Key hashes are those of the contract's own hash under this seed, in every run.
 #[derive(Clone, Copy, Debug, Default)]
 struct TraceKeys;
@@ -120,14 +139,38 @@ pub struct Run {
     config: RunConfig,
     shards: Vec<Shard<u64, (), TraceKeys>>,
     outcome: RunOutcome,
+    /// Keys evicted since they were last taken, where somebody asked for them.
+    evicted: Option<Vec<u64>>,
+    /// Trains the policy's model, where it takes one.
+    learner: Option<Learner>,
+    training: Duration,
 }
 
 impl Run {
     /// A run of `source` in an empty cache.
     #[must_use]
     pub fn new(source: &dyn InstanceSource, config: RunConfig) -> Self {
+        let mut run = Self::untaught(source, config);
+        if source.takes_models() {
+            let entries = if config.weights == WeightMode::Objects { config.capacity } else { 0 };
+            let learner = LearnerConfig::of(source.params(), config.capacity, entries);
+            run.learner = Some(Learner::new(learner));
+        }
+        run
+    }
+
+    /// A run that publishes no models of its own.
+    #[must_use]
+    pub(crate) fn untaught(source: &dyn InstanceSource, config: RunConfig) -> Self {
         let shards = (0..config.shards.max(1)).map(|index| new_shard(source, &config, index));
-        let mut run = Self { config, shards: shards.collect(), outcome: RunOutcome::default() };
+        let mut run = Self {
+            config,
+            shards: shards.collect(),
+            outcome: RunOutcome::default(),
+            evicted: None,
+            learner: None,
+            training: Duration::ZERO,
+        };
         for index in 0..run.shards.len() {
             run.note_fault(index, 0);
         }
@@ -145,13 +188,133 @@ impl Run {
         Player::finish(self)
     }
 
+    /// Plays a block as [`play`](Self::play) does, and notes what each get and set found.
+    pub(crate) fn play_noting(&mut self, block: &[Request], outcomes: &mut Vec<Outcome>) {
+        let start = Instant::now();
+        for request in block {
+            if request.is_request() {
+                let hit = self.request(request);
+                outcomes.push(if hit { Outcome::Hit } else { Outcome::Miss });
+            } else {
+                self.delete(request);
+            }
+        }
+        self.outcome.elapsed += start.elapsed();
+    }
+
+    /// What the run was made with.
+    pub(crate) fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// Gets and sets played.
+    pub(crate) fn requests(&self) -> u64 {
+        self.outcome.requests
+    }
+
+    /// Puts another policy in charge of every shard, warm. Where it fails in one, those before it get
+    /// fresh instances of `former` again.
+    ///
+    /// # Errors
+    ///
+    /// The fault of the first shard where the policy does not take over.
+    pub(crate) fn set_policy(
+        &mut self,
+        source: &dyn InstanceSource,
+        former: &dyn InstanceSource,
+    ) -> Result<(), PolicyFault> {
+        for index in 0..self.shards.len() {
+            let changed = self.shards[index].set_policy(source);
+            self.digest_evictions(index);
+            let Err(fault) = changed else { continue };
+            for before in 0..index {
+                // One that does not come back leaves the shard to the newcomer.
+                let _: Result<u64, PolicyFault> = self.shards[before].set_policy(former);
+                self.digest_evictions(before);
+            }
+            return Err(fault);
+        }
+        Ok(())
+    }
+
+    /// True while a policy is in charge of any shard.
+    pub(crate) fn has_policy(&self) -> bool {
+        self.shards.iter().any(|shard| shard.instance().is_some())
+    }
+
+    /// From now on keeps the keys that are evicted, for [`take_evicted`](Self::take_evicted).
+    pub(crate) fn keep_evicted(&mut self) {
+        self.evicted = Some(Vec::new());
+    }
+
+    /// Moves the keys evicted since the last call of this to the end of `keys`, in order.
+    pub(crate) fn take_evicted(&mut self, keys: &mut Vec<u64>) {
+        if let Some(evicted) = &mut self.evicted {
+            keys.append(evicted);
+        }
+    }
+
+    /// What the entry of `key` weighs, none where it is not resident. Counts as nothing.
+    pub(crate) fn weight_of(&self, key: u64) -> Option<u32> {
+        let hash = hash_u64(key, 0);
+        self.shards[self.shard_of(hash)].weight_of(hash, &key)
+    }
+
+    /// Brings an entry in that no request asked for; `flags` are its record's.
+    pub(crate) fn bring(&mut self, key: u64, (weight, flags): (u32, u8), access: Access) {
+        let hash = hash_u64(key, 0);
+        let index = self.shard_of(hash);
+        let _: Inserted =
+            self.shards[index].insert_flagged(hash, (key, ()), (weight, flags), access);
+        self.digest_evictions(index);
+        self.note_fault(index, self.outcome.requests);
+        self.outcome.weight_max = self.outcome.weight_max.max(self.shards[index].weight());
+    }
+
+    /// The learner hears of a request before the cache does; what it publishes is in force from this
+    /// request on.
+    fn teach(&mut self, hash: u64, weight: u32) {
+        let Some(learner) = &mut self.learner else { return };
+        // Timed now and then: reading the clock costs as much as a request outside the share.
+        let timed = self.outcome.requests.is_multiple_of(TRAINING_TIMED);
+        let start = timed.then(Instant::now);
+        learner.observe(hash, weight);
+        let model = learner.take();
+        if let Some(start) = start {
+            self.training += start.elapsed() * TRAINING_TIMED as u32;
+        }
+        if let Some(model) = model {
+            self.publish_model(&model.to_bytes());
+        }
+    }
+
+    /// Hands a model to the policy in every shard.
+    pub(crate) fn publish_model(&mut self, message: &[u8]) {
+        for index in 0..self.shards.len() {
+            // One that refuses goes on with what it had: the outcome counts what was taken.
+            let taken = self.shards[index].publish_model(message);
+            self.outcome.models += u64::from(taken.is_ok());
+            self.digest_evictions(index);
+            self.note_fault(index, self.outcome.requests);
+        }
+    }
+
+    /// Counts time that went into playing.
+    pub(crate) fn spent(&mut self, elapsed: Duration) {
+        self.outcome.elapsed += elapsed;
+    }
+
+    /// Plays a get or a set; true where it found its key.
     #[inline]
-    fn request(&mut self, request: &Request) {
+    pub(crate) fn request(&mut self, request: &Request) -> bool {
         let weight = match self.config.weights {
             WeightMode::Objects => 1,
             WeightMode::Bytes => request.weight_bytes(),
         };
         let hash = hash_u64(request.key, 0);
+        if self.learner.is_some() {
+            self.teach(hash, weight);
+        }
         let index = self.shard_of(hash);
         let shard = &mut self.shards[index];
         self.outcome.fallback_requests += u64::from(shard.instance().is_none());
@@ -162,10 +325,11 @@ impl Run {
                 let _: Inserted = shard.insert(hash, (request.key, ()), weight, access);
                 self.outcome.hits += 1;
                 self.served(index, weight);
-                return;
+                return true;
             }
         }
-        if shard.get(hash, &request.key, access).is_some() {
+        let hit = shard.get(hash, &request.key, access).is_some();
+        if hit {
             self.outcome.hits += 1;
         } else {
             self.outcome.misses += 1;
@@ -173,6 +337,7 @@ impl Run {
             let _: Inserted = shard.insert(hash, (request.key, ()), weight, access);
         }
         self.served(index, weight);
+        hit
     }
 
     /// After a request: what it evicted, whether it brought a fault, and that it is counted.
@@ -187,7 +352,7 @@ impl Run {
         self.outcome.weight_max = self.outcome.weight_max.max(self.shards[index].weight());
     }
 
-    fn delete(&mut self, request: &Request) {
+    pub(crate) fn delete(&mut self, request: &Request) {
         let hash = hash_u64(request.key, 0);
         let index = self.shard_of(hash);
         self.shards[index].remove(hash, &request.key, access_of(request));
@@ -209,6 +374,9 @@ impl Run {
         let request = self.outcome.requests;
         for Evicted { key, .. } in self.shards[index].drain_evicted() {
             self.outcome.victims_digest.evicted(request, key);
+            if let Some(evicted) = &mut self.evicted {
+                evicted.push(key);
+            }
         }
     }
 
@@ -226,7 +394,9 @@ impl Player for Run {
         let start = Instant::now();
         for request in block {
             match request.operation() {
-                Operation::Get | Operation::Set => self.request(request),
+                Operation::Get | Operation::Set => {
+                    self.request(request);
+                }
                 Operation::Delete => self.delete(request),
             }
         }
@@ -241,6 +411,9 @@ impl Player for Run {
             self.note_fault(index, self.outcome.requests);
         }
         self.outcome.elapsed += start.elapsed();
+        self.outcome.elapsed = self.outcome.elapsed.saturating_sub(self.training);
+        self.outcome.training = self.training;
+        self.outcome.learner = self.learner.as_ref().map(Learner::report);
         for shard in &mut self.shards {
             self.outcome.log.extend(shard.take_log());
             let counters = shard.counters();
@@ -282,7 +455,7 @@ fn new_shard(
 }
 
 #[inline]
-fn access_of(request: &Request) -> Access {
+pub(crate) fn access_of(request: &Request) -> Access {
     Access { time_ms: request.time_ms(), cost_us: request.cost_us, class: 0 }
 }
 

@@ -1,8 +1,9 @@
-//! Generated workloads: `zipf(…)`, `scan(…)`, `loop(…)` and `shift(…)` of them.
+//! Generated workloads: `zipf(…)`, `scan(…)`, `loop(…)`, `diurnal(…)` and `shift(…)` of them.
 //!
 //! Owns the spec grammar's meaning and the generators; it knows no file and no cache. A workload is
 //! a function of its spec: the same requests on every machine and in every version.
 
+mod diurnal;
 mod generator;
 mod random;
 mod spec;
@@ -35,7 +36,7 @@ pub const DEFAULT_WORKLOAD: &str = "shift(\
     zipf(n=300000,alpha=0.9,keys=60000,seed=8))";
 
 /// The generators' names, for errors.
-pub(crate) const GENERATORS: &str = "zipf, scan, loop, shift";
+pub(crate) const GENERATORS: &str = "zipf, scan, loop, diurnal, shift";
 
 /// Whether an argument is meant as a workload spec: a name and parentheses.
 pub(crate) fn looks_like_spec(text: &str) -> bool {
@@ -57,13 +58,15 @@ pub(crate) fn looks_like_spec(text: &str) -> bool {
 /// | `zipf` | `n=1000000` requests (1 to 10^12), `alpha=1.0` (0 to 10), `keys=100000` (1 to 2^24), `seed=1`, `start=0`, `size=1` |
 /// | `scan` | `n=1000000`, `start=0`, `size=1`: objects start, start + 1, … once each |
 /// | `loop` | `n=1000000`, `keys=100000` (1 to 10^12), `start=0`, `size=1`: the same keys in a circle |
+/// | `diurnal` | `n=1000000`, `alpha=0.8`, `keys=50000`, `seed=1`, `days=7` (1 to 3650), `start=0`, `size=1`: every object is mostly asked for in the two hours after an hour of the day that is its own |
 /// | `shift` | specs as phases one after the other (nested up to 8 deep, 4,096 phases in all), `repeat=1` (1 to 4096), `size=` for phases that give none |
 ///
 /// Objects are numbered; `start` is the first number of a phase (0 to 2^62), so phases that overlap
 /// in numbers share objects. A key is the hash of the number: neither its rank in a zipf phase nor
 /// its place in a scan shows in it. `size` is a number of bytes or a range `lo..hi` (1 to
 /// 4294967295) in which every object has its own fixed size, drawn log-uniformly. One request
-/// happens a millisecond, every request is a get.
+/// happens a millisecond, but for a diurnal phase, whose requests are spread evenly over its days;
+/// every request is a get.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workload {
     /// The spec as given.
@@ -89,6 +92,7 @@ enum Pattern {
     Zipf { alpha: f64, keys: u64, seed: u64 },
     Scan,
     Loop { keys: u64 },
+    Diurnal { alpha: f64, keys: u64, seed: u64, days: u64 },
 }
 
 /// How large objects are, bytes, at least 1.

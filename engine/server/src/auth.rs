@@ -8,11 +8,12 @@ use subtle::ConstantTimeEq;
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Read entries, statistics and metrics.
+    /// Read entries, statistics and metrics, and listen to channels.
     Read,
     /// Also upload policies and put them in charge.
     Policy,
-    /// Also write entries, delete, flush and configure: all that there is.
+    /// Also write entries, delete, flush, configure, and send messages to other clients: all that there
+    /// is.
     Admin,
 }
 

@@ -28,12 +28,20 @@ pub enum Kind {
 type Listeners = HashMap<ClientId, Arc<Client>>;
 type Names = HashSet<Box<[u8]>>;
 
+/// A pattern that somebody listens to.
+#[derive(Default)]
+struct Heard {
+    /// None for one that is too long, which nothing matches.
+    pattern: Option<glob::Pattern>,
+    listeners: Listeners,
+}
+
 /// Channels and patterns with their subscribers.
 #[derive(Default)]
 pub struct Channels {
     channels: DashMap<Box<[u8]>, Listeners>,
     shards: DashMap<Box<[u8]>, Listeners>,
-    patterns: RwLock<HashMap<Box<[u8]>, Listeners>>,
+    patterns: RwLock<HashMap<Box<[u8]>, Heard>>,
     patterns_len: AtomicUsize,
 }
 
@@ -145,7 +153,11 @@ impl Channels {
             Kind::Shard => listen(&mut self.shards.entry(name.into()).or_default()),
             Kind::Pattern => {
                 let mut patterns = self.patterns.write();
-                let known = listen(patterns.entry(name.into()).or_default());
+                let heard = patterns.entry(name.into()).or_insert_with(|| Heard {
+                    pattern: glob::Pattern::new(name),
+                    listeners: Listeners::default(),
+                });
+                let known = listen(&mut heard.listeners);
                 self.patterns_len.store(patterns.len(), Ordering::Release);
                 known
             }
@@ -174,7 +186,7 @@ impl Channels {
             Kind::Shard => drop(self.shards.remove_if_mut(name, |_, all| leave(all))),
             Kind::Pattern => {
                 let mut patterns = self.patterns.write();
-                if patterns.get_mut(name).is_some_and(leave) {
+                if patterns.get_mut(name).is_some_and(|heard| leave(&mut heard.listeners)) {
                     patterns.remove(name);
                 }
                 self.patterns_len.store(patterns.len(), Ordering::Release);
@@ -205,9 +217,9 @@ impl Channels {
             return count;
         }
         let patterns = self.patterns.read();
-        for (pattern, listeners) in patterns.iter() {
-            if glob::matches(pattern, channel) {
-                let words: [&[u8]; 4] = [b"pmessage", pattern, channel, payload];
+        for (name, Heard { pattern, listeners }) in patterns.iter() {
+            if pattern.as_ref().is_some_and(|pattern| pattern.matches(channel)) {
+                let words: [&[u8]; 4] = [b"pmessage", name, channel, payload];
                 let mut message = Message::new(&words);
                 listeners.values().for_each(|client| message.post(client));
                 count += listeners.len();
@@ -228,8 +240,8 @@ impl Channels {
     /// Channels of `kind` that somebody listens to by name, those that match `pattern` where there is
     /// one.
     #[must_use]
-    pub fn active(&self, kind: Kind, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
-        let matches = |name: &[u8]| pattern.is_none_or(|pattern| glob::matches(pattern, name));
+    pub(crate) fn active(&self, kind: Kind, pattern: Option<&glob::Pattern>) -> Vec<Box<[u8]>> {
+        let matches = |name: &[u8]| pattern.is_none_or(|pattern| pattern.matches(name));
         let channels = if kind == Kind::Shard { &self.shards } else { &self.channels };
         let names = channels.iter().map(|channel| channel.key().clone());
         names.filter(|name| matches(name)).collect()

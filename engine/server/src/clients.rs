@@ -1,7 +1,8 @@
 //! The connected clients, and a mailbox for each: what reaches them out of turn.
 //!
 //! Any thread may post to any client; the connection's own task sends it on. A client that does not
-//! read is cut off when its mailbox is full.
+//! read is cut off when its mailbox is full, or when the mailboxes and buffers of all clients together
+//! are too large and its own are the largest.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,8 +12,13 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::auth::Role;
 use crate::keyspace::Writer;
 use crate::resp::reply::Protocol;
+use crate::settings::Limits;
+
+/// Room in a mailbox that is kept once it is empty, bytes.
+const MAILBOX_KEPT_BYTES: usize = 64 << 10;
 
 /// A client's number, from 1.
 pub type ClientId = Writer;
@@ -47,11 +53,28 @@ pub struct Client {
     pub connected_unix_ms: u64,
     /// What `CLIENT LIST` shows and its own commands change.
     pub profile: Mutex<Profile>,
-    mailbox: Mutex<Vec<u8>>,
-    mailbox_max: usize,
+    mailbox: Mutex<Mailbox>,
+    registry: Arc<Registry>,
     closing: AtomicBool,
-    overrun: AtomicBool,
+    query_len: AtomicUsize,
+    query_room: AtomicUsize,
     wake: Notify,
+}
+
+/// What waits for a client.
+#[derive(Default)]
+struct Mailbox {
+    posted: Vec<u8>,
+    /// Bytes that its connection holds for it, beyond those that are free.
+    elsewhere_bytes: usize,
+    /// It had too many: nothing is posted to it or counted for it any more.
+    is_cut_off: bool,
+}
+
+impl Mailbox {
+    fn held_bytes(&self) -> usize {
+        self.posted.len() + self.elsewhere_bytes
+    }
 }
 
 /// The part of a client that changes.
@@ -71,6 +94,8 @@ pub struct Profile {
     pub active_unix_ms: u64,
     /// The protocol.
     pub protocol: Protocol,
+    /// What it may do.
+    pub role: Option<Role>,
     /// Channels subscribed to.
     pub channels: usize,
     /// Patterns subscribed to.
@@ -99,29 +124,81 @@ impl Client {
     /// Posts a whole message. Cuts the client off where its mailbox is full.
     pub fn post(&self, message: &[u8]) {
         let mut mailbox = self.mailbox.lock();
-        if mailbox.len() + message.len() > self.mailbox_max {
-            drop(mailbox);
-            self.overrun.store(true, Ordering::Relaxed);
-            self.close();
+        if mailbox.is_cut_off {
             return;
         }
-        mailbox.extend_from_slice(message);
+        if mailbox.posted.len() + message.len() > self.registry.mailbox_max {
+            drop(mailbox);
+            self.cut_off();
+            return;
+        }
+        mailbox.posted.extend_from_slice(message);
+        let is_over = self.registry.add(message.len());
         drop(mailbox);
         self.wake.notify_one();
+        if is_over {
+            self.registry.relieve();
+        }
+    }
+
+    /// Cuts it off: more waits for it than may.
+    pub fn cut_off(&self) {
+        let mut mailbox = self.mailbox.lock();
+        self.registry.held_bytes.fetch_sub(mailbox.held_bytes(), Ordering::Relaxed);
+        *mailbox = Mailbox { is_cut_off: true, ..Mailbox::default() };
+        drop(mailbox);
+        self.close();
+    }
+
+    /// Its connection holds so many bytes for it from now on, beyond those that are free. Where all
+    /// clients together make the server hold too many, the one that has most of them is cut off.
+    pub(crate) fn hold(&self, bytes: usize) {
+        let mut mailbox = self.mailbox.lock();
+        if mailbox.is_cut_off {
+            return;
+        }
+        let before = std::mem::replace(&mut mailbox.elsewhere_bytes, bytes);
+        let is_over = if bytes > before {
+            self.registry.add(bytes - before)
+        } else {
+            self.registry.held_bytes.fetch_sub(before - bytes, Ordering::Relaxed);
+            false
+        };
+        drop(mailbox);
+        if is_over {
+            self.registry.relieve();
+        }
     }
 
     /// Moves what was posted to the end of `out`.
     pub fn collect(&self, out: &mut Vec<u8>) {
         let mut mailbox = self.mailbox.lock();
-        if !mailbox.is_empty() {
-            out.append(&mut mailbox);
+        let len = mailbox.posted.len();
+        if len > 0 {
+            out.append(&mut mailbox.posted);
+            // What a burst needed is given back.
+            mailbox.posted.shrink_to(MAILBOX_KEPT_BYTES);
+            self.registry.held_bytes.fetch_sub(len, Ordering::Relaxed);
         }
     }
 
     /// Bytes posted that its connection has not yet taken.
     #[must_use]
     pub fn unread_bytes(&self) -> usize {
-        self.mailbox.lock().len()
+        self.mailbox.lock().posted.len()
+    }
+
+    /// Notes what its connection keeps while it waits: bytes of a command that has not yet come whole, and
+    /// room for more of it.
+    pub fn note_query(&self, len: usize, room: usize) {
+        self.query_len.store(len, Ordering::Relaxed);
+        self.query_room.store(room, Ordering::Relaxed);
+    }
+
+    /// What was noted last.
+    #[must_use]
+    pub fn query(&self) -> (usize, usize) {
+        (self.query_len.load(Ordering::Relaxed), self.query_room.load(Ordering::Relaxed))
     }
 
     /// Lets its connection look around: something changed that it may have to heed.
@@ -141,10 +218,10 @@ impl Client {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// True where it is to end because its mailbox was full.
+    /// True where it is to end because too much waited for it.
     #[must_use]
     pub fn is_overrun(&self) -> bool {
-        self.overrun.load(Ordering::Relaxed)
+        self.mailbox.lock().is_cut_off
     }
 
     /// Ready when something was posted, or the client is to end.
@@ -153,30 +230,81 @@ impl Client {
     }
 }
 
+/// What the clients know of each other.
+struct Registry {
+    by_id: DashMap<ClientId, Arc<Client>>,
+    mailbox_max: usize,
+    /// Bytes that all clients together make the server hold.
+    held_bytes: AtomicUsize,
+    held_max: usize,
+}
+
+impl Registry {
+    /// Cuts off the client that makes the server hold most. Cost: O(clients).
+    #[cold]
+    fn relieve(&self) {
+        let clients = self.by_id.iter().map(|client| Arc::clone(&client));
+        let held = clients.map(|client| {
+            let bytes = client.mailbox.lock().held_bytes();
+            (bytes, client)
+        });
+        let Some((bytes, client)) = held.max_by_key(|(bytes, _)| *bytes) else { return };
+        let (id, peer) = (client.id, &client.peer);
+        tracing::warn!(id, %peer, bytes, "cut off: more waits for all clients than may, most for it");
+        client.cut_off();
+    }
+
+    /// Counts so many bytes more. True where there are too many.
+    fn add(&self, bytes: usize) -> bool {
+        self.held_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > self.held_max
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let held_bytes = self.mailbox.get_mut().held_bytes();
+        self.registry.held_bytes.fetch_sub(held_bytes, Ordering::Relaxed);
+    }
+}
+
 /// All of them.
 pub struct Clients {
-    by_id: DashMap<ClientId, Arc<Client>>,
+    registry: Arc<Registry>,
     next_id: AtomicU64,
     clients_max: AtomicUsize,
-    mailbox_max: usize,
 }
 
 impl Clients {
-    /// None yet; at most `clients_max`, with `mailbox_max` bytes unread each.
+    /// None yet, and as many as `limits` says. What waits for all of them together is bounded by eight
+    /// times what may wait for one, or by the longest word that one may send and that.
     #[must_use]
-    pub fn new(clients_max: usize, mailbox_max: usize) -> Self {
-        Self {
+    pub fn new(limits: &Limits) -> Self {
+        let registry = Registry {
             by_id: DashMap::new(),
+            mailbox_max: limits.output_bytes_max,
+            held_bytes: AtomicUsize::new(0),
+            held_max: limits
+                .output_bytes_max
+                .saturating_mul(8)
+                .max(limits.bulk_bytes_max.saturating_add(limits.output_bytes_max)),
+        };
+        Self {
+            registry: Arc::new(registry),
             next_id: AtomicU64::new(1),
-            clients_max: AtomicUsize::new(clients_max),
-            mailbox_max,
+            clients_max: AtomicUsize::new(limits.clients_max),
         }
+    }
+
+    /// Bytes that all clients together make the server hold, beyond what each has free.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.registry.held_bytes.load(Ordering::Relaxed)
     }
 
     /// A new client, none where there are too many.
     #[must_use]
     pub fn admit(&self, peer: Peer, local: String, now_unix_ms: u64) -> Option<Arc<Client>> {
-        if self.by_id.len() >= self.clients_max() {
+        if self.len() >= self.clients_max() {
             return None;
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -189,30 +317,32 @@ impl Clients {
             connected_unix_ms: now_unix_ms,
             profile: Mutex::new(profile),
             mailbox: Mutex::default(),
-            mailbox_max: self.mailbox_max,
+            registry: Arc::clone(&self.registry),
             closing: AtomicBool::new(false),
-            overrun: AtomicBool::new(false),
+            query_len: AtomicUsize::new(0),
+            query_room: AtomicUsize::new(0),
             wake: Notify::new(),
         });
-        self.by_id.insert(id, Arc::clone(&client));
+        self.registry.by_id.insert(id, Arc::clone(&client));
         Some(client)
     }
 
     /// Forgets a client that has gone.
     pub fn forget(&self, id: ClientId) {
-        self.by_id.remove(&id);
+        self.registry.by_id.remove(&id);
     }
 
     /// The client with this number.
     #[must_use]
     pub fn get(&self, id: ClientId) -> Option<Arc<Client>> {
-        self.by_id.get(&id).map(|client| Arc::clone(&client))
+        self.registry.by_id.get(&id).map(|client| Arc::clone(&client))
     }
 
     /// All, by number.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Client>> {
-        let mut all: Vec<_> = self.by_id.iter().map(|client| Arc::clone(&client)).collect();
+        let clients = self.registry.by_id.iter();
+        let mut all: Vec<_> = clients.map(|client| Arc::clone(&client)).collect();
         all.sort_unstable_by_key(|client| client.id);
         all
     }
@@ -220,13 +350,13 @@ impl Clients {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.by_id.len()
+        self.registry.by_id.len()
     }
 
     /// True where there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.registry.by_id.is_empty()
     }
 
     /// How many there may be.

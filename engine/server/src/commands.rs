@@ -3,6 +3,7 @@
 //! A command is a row: name, arity, flags, keys, and the function that answers. It runs to its end
 //! without waiting. It must not know sockets.
 
+mod ahead;
 pub mod calls;
 pub mod connection;
 mod dispatch;
@@ -19,16 +20,17 @@ pub mod tracking;
 pub mod transactions;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use crate::keyspace::{Key, Keyspace};
+use crate::keyspace::{HomeIndex, Key, Keyspace};
 use crate::notifications::Event;
 use crate::resp::reply::Reply;
 use crate::service::Service;
 
+pub(crate) use self::ahead::expect;
 pub use self::dispatch::{execute, is_alone, settle};
 pub use self::session::Session;
 
@@ -68,9 +70,7 @@ impl Command {
     const fn about(self, group: &'static str, since: &'static str, summary: &'static str) -> Self {
         Self { group, since, summary, ..self }
     }
-}
 
-impl Command {
     /// Where its keys are among `count` words.
     pub(crate) fn key_positions(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
         let (first, last, step) = self.keys;
@@ -106,6 +106,8 @@ pub enum Flag {
     Unqueued,
     /// Has subcommands, which are rows of their own, named `command|subcommand`.
     Container,
+    /// Reaches other clients. Needs what writing entries needs.
+    Sends,
 }
 
 impl Flag {
@@ -146,6 +148,7 @@ impl Row {
             "persist",
             "flushdb",
             "flushall",
+            "swapdb",
             "function|flush",
             "move",
             "rename",
@@ -177,6 +180,9 @@ pub enum Flow {
     Close,
     /// The command did not run: it is to be tried again when the pause is over.
     Pause,
+    /// The command is not through: it is to be called again after others had their turn, and goes on
+    /// from what it left in the session. It has not replied yet.
+    Again,
 }
 
 /// One command on its way: who sent it, its words, and where its reply goes.
@@ -201,7 +207,13 @@ impl<'a> Call<'a, '_> {
     /// A key of the session's database.
     #[must_use]
     pub fn key(&self, name: &[u8]) -> Key {
-        Key::new(self.session.database, name)
+        Key::new(self.home(), name)
+    }
+
+    /// Where the session's database lives.
+    #[inline]
+    pub(crate) fn home(&self) -> HomeIndex {
+        self.service.databases.home(self.session.database)
     }
 
     /// `name` as the cache looks it up, without an allocation for it.
@@ -213,6 +225,17 @@ impl<'a> Call<'a, '_> {
     #[inline]
     pub(crate) fn tell(&self, event: Event, name: &[u8]) {
         self.service.notifications.tell(event, self.session.database, name);
+    }
+
+    /// True where the reply at hand, which began when `start` bytes were there, has grown beyond what
+    /// a client may leave unread. Then the client is cut off, and the command has to stop. For replies
+    /// that can be much longer than their requests.
+    pub(crate) fn is_overrun(&self, start: usize) -> bool {
+        let is_overrun = self.reply.len() - start > self.service.settings.limits.output_bytes_max;
+        if is_overrun {
+            self.session.client.cut_off();
+        }
+        is_overrun
     }
 
     /// Replies with an error. For a one-line `return call.error(…)`.

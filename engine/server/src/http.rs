@@ -8,9 +8,12 @@ mod caches;
 mod conditions;
 mod content_types;
 mod dashboard;
+mod decisions;
 mod entries;
 mod events;
+mod experiments;
 mod extract;
+mod fetching;
 mod invalidate;
 mod metrics;
 mod openapi;
@@ -28,11 +31,12 @@ use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::handler::Handler;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
 
 use self::content_types::ContentTypes;
-use self::metrics::ledger::Ledger;
 use self::metrics::requests::Requests;
+use self::problem::Problem;
 use self::routes::Route;
 use crate::lanes::Shared;
 use crate::service::Service;
@@ -48,8 +52,6 @@ pub(crate) struct Api {
     service: Arc<Service>,
     /// Content types of entries, a table for each cache.
     content_types: Vec<ContentTypes>,
-    /// Requests of each cache by the policy that was in charge, one for each cache.
-    ledgers: Vec<Ledger>,
     requests: Requests,
     routes: Vec<Route>,
     streams: Arc<tokio::sync::Semaphore>,
@@ -63,7 +65,6 @@ impl Api {
         let routes = routes::table();
         Self {
             content_types: service.caches.iter().map(|_| ContentTypes::default()).collect(),
-            ledgers: service.caches.iter().map(|cache| Ledger::open(cache)).collect(),
             requests: Requests::new(routes.len()),
             routes,
             streams: Arc::new(tokio::sync::Semaphore::new(STREAMS_MAX)),
@@ -74,10 +75,42 @@ impl Api {
         }
     }
 
-    /// The right to work with entries. Not to be held across an `await`.
+    /// The right to work with entries. Not to be held across an `await`, and waited for only on a
+    /// thread that may block.
     fn lane(&self) -> Shared<'_> {
         self.service.lanes.of_api()
     }
+}
+
+/// Runs `work` with the right to work with entries. Where that is not to be had at once, a thread of
+/// its own waits for it: those that serve everybody do not.
+async fn with_lane<T: Send + 'static>(
+    api: &Arc<Api>,
+    work: impl FnOnce(&Api) -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let work = match at_once(api, work) {
+        Ok(done) => return Ok(done),
+        Err(work) => work,
+    };
+    let api = Arc::clone(api);
+    caches::blocking(move || {
+        let _lane = api.lane();
+        work(&api)
+    })
+    .await
+}
+
+/// Runs `work` where the lane is free, else gives it back.
+fn at_once<T, W: FnOnce(&Api) -> T>(api: &Api, work: W) -> Result<T, W> {
+    match api.service.lanes.try_of_api() {
+        Some(_lane) => Ok(work(api)),
+        None => Err(work),
+    }
+}
+
+/// True where a response answers a caller who showed that it is no stranger.
+pub(crate) fn is_known(response: &Response) -> bool {
+    response.extensions().get::<access::Known>().is_some()
 }
 
 /// The API of `service`.
@@ -99,7 +132,7 @@ pub fn stoppable(service: Arc<Service>) -> (Router, Stop) {
     let router = router
         .method_not_allowed_fallback(access::wrong_method.layer(stranger.clone()))
         .fallback(access::unknown_path.layer(stranger))
-        .layer(from_fn(access::refuse_foreign_origin))
+        .layer(from_fn_with_state(Arc::clone(&api), access::refuse_foreign_origin))
         .layer(from_fn_with_state(Arc::clone(&api), trail::trail))
         .with_state(Arc::clone(&api));
     (router, Stop(api))
@@ -110,9 +143,31 @@ pub fn stoppable(service: Arc<Service>) -> (Router, Stop) {
 pub struct Stop(Arc<Api>);
 
 impl Stop {
+    /// Does what is due: gives memory back that belonged to entries which have gone. To be called about
+    /// every second.
+    pub(crate) async fn tidy(&self) {
+        let api = Arc::clone(&self.0);
+        // What went wrong is in the log.
+        let _ = caches::blocking(move || {
+            for (types, keyspace) in api.content_types.iter().zip(&api.service.caches) {
+                types.settle(keyspace);
+            }
+            api.service.experiments.settle();
+            if !api.stopping.load(std::sync::atomic::Ordering::Acquire) {
+                api.service.lessons.follow(&api.service);
+            }
+        })
+        .await;
+    }
+
+    /// From now on `/readyz` says no. Everything else goes on.
+    pub fn announce(&self) {
+        self.0.stopping.store(true, std::sync::atomic::Ordering::Release);
+    }
+
     /// From now on `/readyz` says no, and streams of events end. Requests are still answered.
     pub fn begin(&self) {
-        self.0.stopping.store(true, std::sync::atomic::Ordering::Release);
+        self.announce();
         self.0.streams_stop.send_replace(true);
     }
 }

@@ -1,24 +1,34 @@
 //! Keys and values as the fronts see them, and one cache's entries under lock.
 //!
-//! Several databases can live in one cache: the first byte of a key is its database. Every write goes
-//! through here, so that sizes of databases, the tracking of clients and weights cannot be forgotten.
+//! Several databases can live in one cache: the first byte of a key tells them apart. It is the home of
+//! its database, which `Databases` knows. Every write goes through here, so that sizes of databases, the
+//! tracking of clients and weights cannot be forgotten.
 //! It must not know protocols.
 
-use std::cell::Cell;
+mod advance;
+mod charge;
+mod sizes;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use hipstr::HipByt;
 use ostler_core::{
     BuildError, Cache, Cause, Clock, DefaultHashBuilder, InsertOptions, InstanceSource, Locked,
-    PolicyEvent, Snapshot, Stored, Ttl, Version,
+    PolicyEvent, Snapshot, Stats, Stored, Ttl, Version,
 };
+use parking_lot::Mutex;
 use triomphe::ThinArc;
 
+use self::sizes::Sizes;
 use crate::clock::ServerClock;
+use crate::fetching::demand::Demand;
 use crate::notifications::{Event, Notifications};
 use crate::tracking::Tracking;
+
+pub(crate) use self::advance::Purpose;
+pub(crate) use self::sizes::{STRIPES, stripe};
 
 /// Databases that a server has.
 pub const DATABASES: u8 = 16;
@@ -36,32 +46,43 @@ const KEY_INLINE_LEN_MAX: usize = HipByt::<'static>::inline_capacity() - 1;
 const KEY_HEADER_BYTES: usize = 32;
 /// What a value takes beside its bytes: a counter and its length.
 const VALUE_HEADER_BYTES: usize = 16;
-/// Stripes of a counter that several threads move.
-pub(crate) const STRIPES: usize = 8;
+/// Bytes that the processor's cache takes in at a time.
+const LINE_BYTES: usize = 64;
+/// Lines of a value that are fetched ahead to be read: the processor guesses those of a longer one.
+const LINES_READ: usize = 16;
+/// The same to be written. More gain nothing: writes of whole lines do not wait for them.
+const LINES_WRITTEN: usize = 4;
+
+/// More than any machine has: what the engine may hold where the server keeps the bound.
+const UNBOUND_BYTES: u64 = 1 << 48;
 
 /// The number of a database, below [`DATABASES`].
 pub type DatabaseIndex = u8;
 
+/// The number of a home, below [`DATABASES`]: where a database lives.
+/// [`Databases`](crate::databases::Databases) knows which.
+pub type HomeIndex = u8;
+
 /// Who writes: a client's number, or 0 for the HTTP API and the server itself.
 pub type Writer = u64;
 
-/// A key with its database in front.
+/// A key with the home of its database in front.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key(HipByt<'static>);
 
 impl Key {
-    /// The key `name` of database `database`.
+    /// The key `name` of the database that lives in `home`.
     #[must_use]
-    pub fn new(database: DatabaseIndex, name: &[u8]) -> Self {
+    pub fn new(home: HomeIndex, name: &[u8]) -> Self {
         let mut bytes = HipByt::with_capacity(name.len() + 1);
-        bytes.push(database);
+        bytes.push(home);
         bytes.push_slice(name);
         Self(bytes)
     }
 
-    /// Its database.
+    /// The home of its database.
     #[must_use]
-    pub fn database(&self) -> DatabaseIndex {
+    pub fn home(&self) -> HomeIndex {
         self.0.first().copied().unwrap_or_default()
     }
 
@@ -71,7 +92,7 @@ impl Key {
         self.0.get(1..).unwrap_or_default()
     }
 
-    /// Database and name, as the cache hashes them.
+    /// Home and name, as the cache hashes them.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -143,9 +164,17 @@ pub struct Keyspace {
     sizes: Arc<Sizes>,
     tracking: Arc<Tracking>,
     notifications: Arc<Notifications>,
+    /// Who hears of requests, none where nothing is fetched ahead of them.
+    demand: Option<Arc<Demand>>,
     shards: u64,
     /// Kept beside the cache, which would lock its shards to tell: writes ask under such a lock.
     weight_max: AtomicU64,
+    /// What it may hold, whoever sees to that.
+    capacity_bytes: AtomicU64,
+    /// What the engine lets the entries weigh. Held while that changes.
+    engine_bytes: Mutex<u64>,
+    /// Entries that the server evicted in the policy's place.
+    evicted: AtomicU64,
 }
 
 /// What a keyspace is made with.
@@ -156,10 +185,14 @@ pub struct KeyspaceSetup {
     pub capacity_bytes: u64,
     /// Shards, none for the engine's choice.
     pub shards: Option<usize>,
-    /// The policy in charge.
-    pub policy: Arc<dyn InstanceSource>,
+    /// The policy in charge; where there is none the engine evicts by itself.
+    pub policy: Option<Arc<dyn InstanceSource>>,
     /// Faults of a policy before it is quarantined, none for the engine's choice.
     pub faults_max: Option<u32>,
+    /// Policies' code that it does not trust from the start.
+    pub quarantined: Vec<String>,
+    /// Something may be fetched for it ahead of requests.
+    pub has_origin: bool,
     /// Hears what happens to its policy.
     pub on_policy: Box<dyn Fn(&PolicyEvent) + Send + Sync>,
 }
@@ -179,13 +212,18 @@ impl Keyspace {
         let sizes = Arc::new(Sizes::default());
         let (left, heard) = (Arc::clone(&sizes), Arc::clone(&tracking));
         let teller = Arc::clone(&notifications);
+        let demand = setup.has_origin.then(|| Arc::new(Demand::default()));
+        let listening = demand.clone();
         let mut builder = Cache::<Key, Value>::builder(setup.capacity_bytes)
-            .policy(setup.policy)
             .clock(clock)
             .weigher(|key: &Key, value: &Value| weight_of(key.name().len(), value.len()))
+            .quarantined(setup.quarantined)
             .on_policy(setup.on_policy)
             .on_removal(move |key: Key, _, cause| {
-                left.add(key.database(), -1);
+                left.add(key.home(), -1);
+                if let Some(demand) = &listening {
+                    demand.left(key.as_bytes(), cause);
+                }
                 // Writes by clients are told where they are made.
                 let event = match cause {
                     Cause::Expired => Event::EXPIRED,
@@ -193,8 +231,11 @@ impl Keyspace {
                     _ => return,
                 };
                 heard.touched(&key, 0);
-                teller.tell(event, key.database(), key.name());
+                teller.tell_key(event, key.as_bytes());
             });
+        if let Some(policy) = setup.policy {
+            builder = builder.policy(policy);
+        }
         if let Some(shards) = setup.shards {
             builder = builder.shards(shards);
         }
@@ -211,8 +252,12 @@ impl Keyspace {
             sizes,
             tracking,
             notifications,
+            demand,
             shards,
             weight_max,
+            capacity_bytes: AtomicU64::new(setup.capacity_bytes),
+            engine_bytes: Mutex::new(setup.capacity_bytes),
+            evicted: AtomicU64::new(0),
         })
     }
 
@@ -234,10 +279,10 @@ impl Keyspace {
         &self.clock
     }
 
-    /// Entries in `database`.
+    /// Entries in `home`.
     #[must_use]
-    pub fn size(&self, database: DatabaseIndex) -> u64 {
-        self.sizes.get(database)
+    pub fn size(&self, home: HomeIndex) -> u64 {
+        self.sizes.get(home)
     }
 
     /// The heaviest entry that can be stored.
@@ -246,21 +291,94 @@ impl Keyspace {
         self.weight_max.load(Relaxed)
     }
 
-    /// Changes what it may hold, bytes. Evicts what is too much, in bounded turns.
+    /// What it holds and did, with the server's own evictions among the native ones. Cost: each shard's
+    /// lock once.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.cache.stats();
+        let evicted = self.evicted.load(Relaxed);
+        stats.capacity = self.capacity_bytes();
+        stats.evicted += evicted;
+        stats.evicted_natively += evicted;
+        stats.removed = stats.removed.saturating_sub(evicted);
+        stats
+    }
+
+    /// What it may hold, bytes.
+    #[must_use]
+    pub fn capacity_bytes(&self) -> u64 {
+        self.capacity_bytes.load(Relaxed)
+    }
+
+    /// Changes what it may hold, bytes. Its policy evicts what is too much, in bounded turns.
     pub fn resize(&self, capacity_bytes: u64) {
-        self.weight_max.store(weight_max_of(capacity_bytes, self.shards), Relaxed);
-        self.cache.resize(capacity_bytes);
+        self.bound(capacity_bytes, capacity_bytes);
+    }
+
+    /// Changes what it may hold, bytes, and leaves it to the caller that it holds no more: its policy
+    /// evicts nothing any more, until the next [`resize`](Self::resize).
+    pub fn release(&self, capacity_bytes: u64) {
+        self.bound(capacity_bytes, UNBOUND_BYTES);
+    }
+
+    fn bound(&self, capacity_bytes: u64, engine_bytes: u64) {
+        let mut bound_bytes = self.engine_bytes.lock();
+        *bound_bytes = engine_bytes;
+        self.capacity_bytes.store(capacity_bytes, Relaxed);
+        self.weight_max.store(weight_max_of(engine_bytes, self.shards), Relaxed);
+        self.cache.resize(engine_bytes);
+    }
+
+    /// Evicts the entry of `key` in the policy's place, if it is one that will end. True where it did.
+    pub fn evict_ending(&self, key: &Key) -> bool {
+        let evicted = self.with_entry(key, 0, |entry| {
+            entry.peek().is_some_and(|found| found.remaining.is_some()) && entry.remove()
+        });
+        if evicted {
+            self.evicted.fetch_add(1, Relaxed);
+            self.notifications.tell_key(Event::EVICTED, key.as_bytes());
+        }
+        evicted
     }
 
     /// Lets `read` see the value of `key`; a request. `read` runs under a lock: copy little in there,
     /// clone the value where it is large.
     #[inline]
     pub fn read<R>(&self, key: &[u8], read: impl FnOnce(&Value) -> R) -> Option<R> {
-        let found = self.cache.get_with(key, read);
+        let found = match &self.demand {
+            None => self.cache.get_with(key, read),
+            Some(demand) => {
+                let mut value_len = None;
+                let found = self.cache.get_with(key, |value| {
+                    value_len = Some(value.len());
+                    read(value)
+                });
+                demand.requested(key, value_len);
+                found
+            }
+        };
         if found.is_none() && self.notifications.is_on() {
-            self.tell(Event::MISS, key);
+            self.notifications.tell_key(Event::MISS, key);
         }
         found
+    }
+
+    /// The hash of `key`, for [`warm`](Self::warm).
+    #[inline]
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        self.cache.hash(key)
+    }
+
+    /// Brings into the processor's cache what reads of keys with these hashes need, for all of them at
+    /// a time: worth its while from two keys on.
+    pub(crate) fn warm(&self, hashes: &[u64]) {
+        self.cache.warm(hashes, |value| touch(value, LINES_READ));
+    }
+
+    /// As [`warm`](Self::warm), for writes: they do not look into a value that they replace, but the
+    /// next one of its size is written where it was.
+    pub(crate) fn warm_to_write(&self, hashes: &[u64]) {
+        self.cache.warm(hashes, |value| touch(value, LINES_WRITTEN));
     }
 
     /// Everything known of `key`; no request.
@@ -289,18 +407,25 @@ impl Keyspace {
     ) -> Result<Stored, WriteError> {
         self.weigh(key.name().len(), value.len())?;
         let Some(ttl) = self.ttl(end, self.clock.now_ms()) else {
-            self.remove(&key, writer);
+            // Who watches an absent key hears that it was written, if only to be over at once.
+            if !self.remove(&key, writer) {
+                self.tracking.touched(&key, writer);
+            }
             return Ok(Stored::Rejected);
         };
-        self.sizes.add(key.database(), 1);
+        self.sizes.add(key.home(), 1);
         // Told after the write: who reads the old value meanwhile is remembered before, and hears.
         let is_heard = self.tracking.is_on() || self.notifications.is_on();
         let told = is_heard.then(|| key.clone());
-        let stored = self.cache.insert_with(key, value, InsertOptions::new().end(ttl));
+        let stored = match ttl {
+            // The cache has no lifetimes of its own: an entry that is told none never ends.
+            Ttl::Never => self.cache.insert(key, value),
+            ttl => self.cache.insert_with(key, value, InsertOptions::new().end(ttl)),
+        };
         if let Some(key) = told {
             self.tracking.touched(&key, writer);
             if stored == Stored::New {
-                self.notifications.tell(Event::NEW, key.database(), key.name());
+                self.notifications.tell_key(Event::NEW, key.as_bytes());
             }
         }
         Ok(stored)
@@ -331,11 +456,14 @@ impl Keyspace {
         if done.written {
             self.tracking.touched(key, writer);
         }
+        if let (Some(demand), Some(found)) = (&self.demand, done.asked) {
+            demand.requested(key.as_bytes(), found);
+        }
         if done.missed {
-            self.tell(Event::MISS, key.as_bytes());
+            self.notifications.tell_key(Event::MISS, key.as_bytes());
         }
         if done.created {
-            self.tell(Event::NEW, key.as_bytes());
+            self.notifications.tell_key(Event::NEW, key.as_bytes());
         }
         result
     }
@@ -348,12 +476,12 @@ impl Keyspace {
         self.cache.scan(cursor, slots_max)
     }
 
-    /// Removes all entries of `database`, a slice at a time. Cost: O(entries of the cache).
-    pub fn clear(&self, database: DatabaseIndex) {
+    /// Removes all entries of `home`, a slice at a time. Cost: O(entries of the cache).
+    pub fn clear(&self, home: HomeIndex) {
         let mut cursor = 0;
         loop {
             let (entries, next) = self.scan(cursor, 1024);
-            for (key, _) in entries.iter().filter(|(key, _)| key.database() == database) {
+            for (key, _) in entries.iter().filter(|(key, _)| key.home() == home) {
                 self.cache.remove(key);
             }
             cursor = next;
@@ -370,13 +498,6 @@ impl Keyspace {
         self.tracking.flushed();
     }
 
-    /// Tells what happened to `key`, its database in front.
-    fn tell(&self, event: Event, key: &[u8]) {
-        if let Some((&database, name)) = key.split_first() {
-            self.notifications.tell(event, database, name);
-        }
-    }
-
     fn weigh(&self, key_len: usize, value_len: usize) -> Result<u32, WriteError> {
         let (weight, weight_max) = (weight_of(key_len, value_len), self.weight_max());
         if u64::from(weight) > weight_max {
@@ -391,11 +512,18 @@ impl Keyspace {
             End::Keep => Some(Ttl::Keep),
             End::Never => Some(Ttl::Never),
             End::At(unix_ms) => {
-                let left = self.clock.from_unix_ms(unix_ms).saturating_sub(now_ms);
-                (left > 0).then(|| Ttl::After(Duration::from_millis(left)))
+                let end_ms = self.clock.from_unix_ms(unix_ms);
+                (end_ms > now_ms).then_some(Ttl::At(end_ms))
             }
         }
     }
+}
+
+/// Reads a byte of each of the first `lines_max` lines of `value`, and its last byte.
+#[inline]
+fn touch(value: &[u8], lines_max: usize) -> usize {
+    let lines = value.iter().step_by(LINE_BYTES).take(lines_max);
+    lines.chain(value.last()).map(|&byte| usize::from(byte)).sum()
 }
 
 /// The heaviest entry that can be stored where the capacity is dealt to so many shards.
@@ -438,6 +566,8 @@ pub struct Entry<'a, 'b> {
 #[derive(Clone, Copy, Default)]
 struct Done {
     written: bool,
+    /// It was asked for, and found with a value of so many bytes, or not.
+    asked: Option<Option<usize>>,
     /// It was asked for and was not there.
     missed: bool,
     /// It was not there before.
@@ -449,6 +579,7 @@ impl Entry<'_, '_> {
     pub fn get(&mut self) -> Option<Value> {
         let found = self.locked.get(self.key);
         self.done.missed |= found.is_none();
+        self.done.asked = Some(found.as_deref().map(<[u8]>::len));
         found
     }
 
@@ -480,10 +611,11 @@ impl Entry<'_, '_> {
         let weight = self.keyspace.weigh(self.key.name().len(), value.len())?;
         let Some(ttl) = self.keyspace.ttl(end, self.locked.now_ms()) else {
             self.remove();
+            self.done.written = true;
             return Ok(());
         };
         self.done.written = true;
-        self.keyspace.sizes.add(self.key.database(), 1);
+        self.keyspace.sizes.add(self.key.home(), 1);
         let options = InsertOptions::new().end(ttl);
         let stored = self.locked.insert(self.key.clone(), value, weight, options);
         self.done.created |= stored == Stored::New;
@@ -502,47 +634,16 @@ impl Entry<'_, '_> {
         let now_ms = self.locked.now_ms();
         let moved = match self.keyspace.ttl(end, now_ms) {
             None => return self.remove(),
-            Some(Ttl::After(ttl)) => self.locked.expire_after(self.key, Some(ttl)),
+            Some(Ttl::At(end_ms)) => {
+                let left = Duration::from_millis(end_ms - now_ms);
+                self.locked.expire_after(self.key, Some(left))
+            }
             Some(Ttl::Never) => self.locked.expire_after(self.key, None),
             Some(_) => self.peek().is_some(),
         };
         self.done.written |= moved;
         moved
     }
-}
-
-/// Entries of each database. The engine tells of every entry that leaves, and every one that was put
-/// in leaves once, so the difference is what is there.
-#[derive(Default)]
-struct Sizes {
-    stripes: [Stripe; STRIPES],
-}
-
-#[derive(Default)]
-#[repr(align(128))]
-struct Stripe([AtomicI64; DATABASES as usize]);
-
-impl Sizes {
-    #[inline]
-    fn add(&self, database: DatabaseIndex, change: i64) {
-        self.stripes[stripe()].0[usize::from(database % DATABASES)].fetch_add(change, Relaxed);
-    }
-
-    fn get(&self, database: DatabaseIndex) -> u64 {
-        let column = usize::from(database % DATABASES);
-        let sum: i64 = self.stripes.iter().map(|stripe| stripe.0[column].load(Relaxed)).sum();
-        sum.max(0) as u64
-    }
-}
-
-/// The stripe of this thread.
-#[inline]
-pub(crate) fn stripe() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static MINE: Cell<usize> = Cell::new(NEXT.fetch_add(1, Relaxed) % STRIPES);
-    }
-    MINE.with(Cell::get)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use crate::channels::Channels;
+use crate::databases::Databases;
 use crate::keyspace::DatabaseIndex;
 
 /// Letters and their classes, in the order in which they are written; `A` stands for all but the last
@@ -112,13 +113,14 @@ impl Event {
 pub struct Notifications {
     mask: AtomicU16,
     channels: Arc<Channels>,
+    databases: Arc<Databases>,
 }
 
 impl Notifications {
-    /// Notifications on `channels`, none for a start.
+    /// Notifications on `channels` of what happens to `databases`, none for a start.
     #[must_use]
-    pub fn new(channels: Arc<Channels>) -> Self {
-        Self { mask: AtomicU16::new(0), channels }
+    pub fn new(channels: Arc<Channels>, databases: Arc<Databases>) -> Self {
+        Self { mask: AtomicU16::new(0), channels, databases }
     }
 
     /// True where events may have to be published.
@@ -135,6 +137,17 @@ impl Notifications {
         let mask = self.mask.load(Relaxed);
         if mask & event.class.bit() != 0 {
             self.publish(mask, event, (database, name));
+        }
+    }
+
+    /// As [`tell`](Self::tell), for a key with the home of its database in front.
+    #[inline]
+    pub fn tell_key(&self, event: Event, key: &[u8]) {
+        let mask = self.mask.load(Relaxed);
+        if mask & event.class.bit() != 0
+            && let Some((&home, name)) = key.split_first()
+        {
+            self.publish(mask, event, (self.databases.tenant(home), name));
         }
     }
 

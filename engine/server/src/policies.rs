@@ -4,22 +4,30 @@
 //! in the data directory) and remembers over restarts who is in charge. What it says of itself
 //! changes only once it is kept: where the disk is full, nothing has happened. It must not know HTTP.
 //!
-//! Locks, in this order: `changing`, `store`, `state`, `compiled`.
+//! Locks, in this order: `changing`, `store`, `state`, `compiled`, `quarantines`, `tried`.
 
 pub mod conformance;
 mod errors;
 mod judge;
+mod keeper;
 mod load;
+mod portfolio;
+mod quarantine;
 mod queue;
 mod registry;
+mod sides;
 mod store;
+mod trials;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use ostler::{Host, Policy, PolicySource, PolicySpec};
+use ostler::{Host, Policy, PolicySpec};
+use ostler_abi::PolicyKind;
 use ostler_core::{Handover, InstanceSource};
 use ostler_wasm::{ModuleId, PolicyModule, Verdict};
 use parking_lot::{Mutex, RwLock};
@@ -27,13 +35,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::keyspace::Keyspace;
-use crate::settings::Limits;
+use crate::settings::{CacheSettings, Limits};
 pub use errors::{ActivateError, DeleteError, PolicyError, UploadError};
 use judge::Judge;
+pub use load::is_kept;
 use load::{builtins, load};
+use quarantine::Quarantines;
+pub use quarantine::{Quarantine, QuarantinedIn};
 use queue::Queue;
 pub use registry::{Charge, Parameter, PolicyVersion};
-use registry::{Registry, Seat, VERSIONS_MAX, check_name};
+use registry::{Registry, Seat, StandIn, VERSIONS_MAX, check_name};
+use sides::{Located, kind_of, seat_of};
+pub(crate) use sides::{OFF, Side, SideSeat, Sided, names};
 use store::Store;
 pub use store::{StoreError, StoreOpenError};
 
@@ -59,6 +72,12 @@ struct Shared {
     state: RwLock<Arc<Registry>>,
     /// The last used ones, newest at the end.
     compiled: Mutex<Vec<PolicyModule>>,
+    /// As they are now; saved with the registry.
+    quarantines: Quarantines,
+    /// What experiments try, by cache.
+    tried: Mutex<BTreeMap<String, Vec<Charge>>>,
+    /// Threads that save a quarantine.
+    keepers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// A policy and its versions.
@@ -72,6 +91,8 @@ pub struct PolicyInfo {
     pub versions: Vec<PolicyVersion>,
     /// The caches that use it.
     pub used_by: Vec<Use>,
+    /// The caches that do not trust a version of it any more, by faults under whatever name.
+    pub quarantined_in: Vec<QuarantinedIn>,
 }
 
 /// Where a policy comes from.
@@ -89,6 +110,8 @@ pub enum Origin {
 pub struct Use {
     /// The cache.
     pub cache: String,
+    /// The seat: `eviction`, `prefetch` or `warming`.
+    pub seat: String,
     /// The version it uses, none where the policy is not an uploaded one.
     pub version: Option<ModuleId>,
     /// As what.
@@ -161,6 +184,17 @@ pub struct InCharge {
     pub current: Charge,
     /// Whom a rollback puts in charge.
     pub previous: Option<Charge>,
+    /// Whom the current one stands in for; none as a rule.
+    pub missing: Option<Missing>,
+}
+
+/// A policy that should be in charge of a cache, and cannot be used. The next start tries again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Missing {
+    /// Which.
+    pub charge: Charge,
+    /// Why it cannot be used.
+    pub reason: String,
 }
 
 /// Who names a policy: the settings may name files, callers of the API may not.
@@ -188,6 +222,7 @@ impl Policies {
         let host = ostler::host()?;
         let judge = Judge::try_new(&host).map_err(ostler::OpenError::from)?;
         let registry = load(&store, &judge)?;
+        let quarantines = Quarantines::new(registry.quarantines.clone());
         let shared = Shared {
             host,
             judge,
@@ -196,6 +231,9 @@ impl Policies {
             store: Mutex::new(store),
             state: RwLock::new(Arc::new(registry)),
             compiled: Mutex::new(Vec::new()),
+            quarantines,
+            tried: Mutex::default(),
+            keepers: Mutex::default(),
         };
         let queue_len_max = limits.compile_queue_max.max(1);
         Ok(Self {
@@ -216,7 +254,7 @@ impl Policies {
         if let Err(reason) = check_name(name) {
             return Err(UploadError::Name { name: name.to_owned(), reason });
         }
-        if ostler::builtin(name).is_some() {
+        if kind_of(name).is_some() {
             let reason = "a policy that comes with the server has it";
             return Err(UploadError::Name { name: name.to_owned(), reason });
         }
@@ -285,10 +323,17 @@ impl Policies {
         let _changing = self.shared.changing.lock();
         let charge = self.shared.pin(&wanted.policy, wanted.version, &wanted.params);
         let source = self.shared.resolve(&charge, Asker::Caller)?;
+        let mut pardoned = false;
         if wanted.pardon {
             cache.cache().pardon(&*source);
+            pardoned = self.shared.quarantines.pardon(cache.name(), &source.code_id());
         }
-        self.shared.change(cache, charge, source)
+        let changed = self.shared.change(cache, charge, source);
+        if pardoned && changed.is_err() {
+            // The cache trusts it, though it came to nothing, and a change would have saved that.
+            self.shared.keep();
+        }
+        changed
     }
 
     /// Puts the policy before this one in charge of a cache again, with its parameters; also after a
@@ -310,21 +355,35 @@ impl Policies {
     pub fn in_charge(&self, cache: &str) -> Option<InCharge> {
         let registry = self.shared.registry();
         let seat = registry.caches.contains(cache).then(|| registry.seats.get(cache))??;
-        Some(InCharge { current: seat.current.clone(), previous: seat.previous.clone() })
+        let missing = seat.stand_in.as_ref().map(|stand_in| Missing {
+            charge: seat.current.clone(),
+            reason: stand_in.reason.clone(),
+        });
+        Some(InCharge { current: seat.acting().clone(), previous: seat.previous.clone(), missing })
     }
 
     /// What makes instances of the policy for `cache` at the start: the one last activated there,
-    /// unless the settings have named another since, else `configured`, which the settings name.
+    /// unless the settings have named another since, else `configured`, which the settings name. Where
+    /// an uploaded one is damaged or lost another stands in: a cache that serves under a policy that
+    /// nobody chose is better than none. [`in_charge`](Self::in_charge) tells of it.
     ///
     /// # Errors
     ///
-    /// [`PolicyError`] that names it.
+    /// [`PolicyError`] that names it, where the settings are wrong.
     pub fn source(
         &self,
         cache: &str,
         configured: &str,
     ) -> Result<Arc<dyn InstanceSource>, PolicyError> {
         self.shared.source(cache, configured)
+    }
+
+    /// What makes instances of another policy for `cache`, where the last one that this or
+    /// [`source`](Self::source) named there broke its contract before its first event, for that
+    /// `reason`. None where there is no other: the engine evicts by itself.
+    /// [`in_charge`](Self::in_charge) tells of it; the next start tries the first one again.
+    pub(crate) fn stand_in(&self, cache: &str, reason: &str) -> Option<Arc<dyn InstanceSource>> {
+        self.shared.stand_in(cache, reason)
     }
 }
 
@@ -337,6 +396,7 @@ impl Shared {
     fn save(&self, store: &Store, edit: impl FnOnce(&mut Registry)) -> Result<(), StoreError> {
         let mut registry = Registry::clone(&self.registry());
         edit(&mut registry);
+        registry.quarantines = self.quarantines.all();
         store.save_registry(&registry.to_json())?;
         *self.state.write() = Arc::new(registry);
         Ok(())
@@ -363,6 +423,7 @@ impl Shared {
         let edit = |registry: &mut Registry| registry.add(name, version);
         let kept = store.put(id, module).and_then(|()| self.save(&store, edit));
         if let Err(error) = kept {
+            tracing::error!(policy = name, %error, "a module that was uploaded cannot be kept");
             self.sweep(&store, [id]);
             return Err(error.into());
         }
@@ -386,12 +447,15 @@ impl Shared {
         let registry = self.registry();
         if registry.version(name, version).is_none() {
             let name = name.to_owned();
-            return Err(match ostler::builtin(&name) {
+            return Err(match kind_of(&name) {
                 Some(_) => DeleteError::BuiltIn { name },
                 None => DeleteError::Unknown { name, version },
             });
         }
-        let caches = registry.users(name, version);
+        let mut caches = registry.users(name, version);
+        caches.extend(self.tried_in(name, version));
+        caches.sort_unstable();
+        caches.dedup();
         if !caches.is_empty() {
             return Err(DeleteError::InUse { name: name.to_owned(), caches });
         }
@@ -423,21 +487,27 @@ impl Shared {
                 origin: Origin::Uploaded,
                 versions: versions.clone(),
                 used_by: Vec::new(),
+                quarantined_in: Vec::new(),
             },
             None => self.builtins.iter().find(|builtin| builtin.name == name)?.clone(),
         };
         let seats = registry.seats.iter().filter(|(cache, _)| registry.caches.contains(*cache));
-        let used_by =
-            seats.flat_map(|(cache, seat)| {
-                let charges = [
-                    Some((&seat.current, UseRole::InCharge)),
-                    seat.previous.as_ref().map(|previous| (previous, UseRole::Previous)),
-                ];
-                charges.into_iter().flatten().filter(|(charge, _)| charge.policy == name).map(
-                    |(charge, role)| Use { cache: cache.clone(), version: charge.version, role },
-                )
-            });
-        Some(PolicyInfo { used_by: used_by.collect(), ..policy })
+        let used_by = seats.flat_map(|(cache, seat)| {
+            let charges = [
+                Some((seat.acting(), UseRole::InCharge)),
+                seat.previous.as_ref().map(|previous| (previous, UseRole::Previous)),
+            ];
+            charges.into_iter().flatten().filter(|(charge, _)| charge.policy == name).map(
+                |(charge, role)| {
+                    let (cache, seat) = seat_of(cache);
+                    let (cache, seat) = (cache.to_owned(), seat.to_owned());
+                    Use { cache, seat, version: charge.version, role }
+                },
+            )
+        });
+        let used_by = used_by.collect();
+        let quarantined_in = self.quarantined_in(registry, &policy.versions);
+        Some(PolicyInfo { used_by, quarantined_in, ..policy })
     }
 
     /// What was asked for, with its version where it is an uploaded policy.
@@ -452,31 +522,16 @@ impl Shared {
         charge: &Charge,
         asker: Asker,
     ) -> Result<Arc<dyn InstanceSource>, PolicyError> {
-        let name = charge.policy.clone();
-        let registry = self.registry();
-        if let Some(version) = registry.version(&name, charge.version) {
-            let module = self.module(&name, version.id)?;
-            return Ok(Arc::new(Policy::from_module(module, &charge.params, name)?));
-        }
-        let builtin = self.builtins.iter().find(|builtin| builtin.name == name);
-        let builtin_id = builtin.and_then(|it| it.versions.first()).map(|version| version.id);
-        if let Some(version) = charge.version
-            && builtin_id != Some(version)
-        {
-            return Err(PolicyError::Unknown { name, version: Some(version) });
-        }
-        let source = match name.strip_prefix("native:") {
-            Some(native) if ostler::builtin(native).is_some() => {
-                PolicySource::Native(native.into())
+        match self.locate(charge, PolicyKind::Eviction, asker)? {
+            Located::Module(module) => {
+                let name = charge.policy.clone();
+                Ok(Arc::new(Policy::from_module(*module, &charge.params, name)?))
             }
-            None if builtin.is_some() => PolicySource::Builtin(name),
-            None if asker == Asker::Operator && name.ends_with(".wasm") => {
-                PolicySource::File(name.into())
+            Located::Source(source) => {
+                let spec = PolicySpec { source, params: charge.params.clone() };
+                Ok(Arc::new(self.host.open(&spec)?))
             }
-            _ => return Err(PolicyError::Unknown { name, version: None }),
-        };
-        let spec = PolicySpec { source, params: charge.params.clone() };
-        Ok(Arc::new(self.host.open(&spec)?))
+        }
     }
 
     /// An uploaded module, compiled.
@@ -535,23 +590,44 @@ impl Shared {
     ) -> Result<Arc<dyn InstanceSource>, PolicyError> {
         let _changing = self.changing.lock();
         let registry = self.registry();
-        let kept = registry.seats.get(cache).filter(|seat| seat.configured == configured);
-        let resolved = kept.and_then(|seat| match self.resolve(&seat.current, Asker::Operator) {
-            Ok(source) => Some((seat.clone(), source)),
-            Err(error) => {
-                tracing::error!(cache, %error, "the policy last activated cannot be used");
-                None
+        let kept = registry.seats.get(cache).filter(|seat| seat.configured == configured).cloned();
+        let by_settings = |policy: &str| {
+            let spec: PolicySpec = policy.parse().map_err(ostler::OpenError::from)?;
+            Ok::<_, PolicyError>(self.pin(&spec.source.to_string(), None, &spec.params))
+        };
+        let mut seat = match kept {
+            Some(seat) => seat,
+            None => Seat {
+                configured: configured.to_owned(),
+                current: by_settings(configured)?,
+                previous: None,
+                stand_in: None,
+            },
+        };
+        let default = CacheSettings::default().policy;
+        let others = [configured, default.as_str()].map(by_settings);
+        let mut charge = seat.current.clone();
+        let mut others = others.into_iter();
+        let source = loop {
+            let error = match self.resolve(&charge, Asker::Operator) {
+                Ok(source) => break source,
+                Err(error) => error,
+            };
+            // What was activated once has been right; what the settings name may be a mistake.
+            let was_activated = charge == seat.current && seat.previous.is_some();
+            if !was_activated && !self.may_be_lost(&error) {
+                return Err(error);
             }
-        });
-        let (seat, source) = match resolved {
-            Some(resolved) => resolved,
-            None => {
-                let spec: PolicySpec = configured.parse().map_err(ostler::OpenError::from)?;
-                let current = self.pin(&spec.source.to_string(), None, &spec.params);
-                let source = self.resolve(&current, Asker::Operator)?;
-                let configured = configured.to_owned();
-                (Seat { configured, current, previous: None }, source)
-            }
+            tracing::error!(cache, policy = charge.policy, %error, "the policy cannot be used");
+            let Some(other) = others.find(|it| it.as_ref().is_ok_and(|it| *it != charge)) else {
+                return Err(error);
+            };
+            let reason = match seat.stand_in.take() {
+                Some(before) => before.reason,
+                None => error.to_string(),
+            };
+            charge = other?;
+            seat.stand_in = Some(StandIn { charge: charge.clone(), reason });
         };
         // Under the store's lock, as every change: an upload must not overwrite it.
         let _store = self.store.lock();
@@ -560,6 +636,48 @@ impl Shared {
         registry.caches.insert(cache.to_owned());
         *self.state.write() = Arc::new(registry);
         Ok(source)
+    }
+
+    fn stand_in(&self, cache: &str, reason: &str) -> Option<Arc<dyn InstanceSource>> {
+        let _changing = self.changing.lock();
+        let mut seat = self.registry().seats.get(cache)?.clone();
+        let default = CacheSettings::default().policy;
+        let others = [seat.configured.as_str(), default.as_str()].map(|policy| {
+            let spec: PolicySpec = policy.parse().ok()?;
+            Some(self.pin(&spec.source.to_string(), None, &spec.params))
+        });
+        let mut tried = vec![seat.current.clone()];
+        tried.extend(others.into_iter().flatten().filter(|it| *it != seat.current));
+        tried.dedup();
+        let acting = seat.acting().clone();
+        let at = tried.iter().position(|charge| *charge == acting).unwrap_or_default();
+        let found = tried[at + 1..].iter().find_map(|charge| {
+            let source = self.resolve(charge, Asker::Operator).ok()?;
+            Some((charge.clone(), source))
+        });
+        let (charge, source) = found.unzip();
+        let reason = match seat.stand_in.take() {
+            Some(before) => before.reason,
+            None => reason.to_owned(),
+        };
+        seat.stand_in = Some(StandIn { charge: charge.unwrap_or(acting), reason });
+        // Under the store's lock, as every change.
+        let _store = self.store.lock();
+        let mut registry = Registry::clone(&self.registry());
+        registry.seats.insert(cache.to_owned(), seat);
+        *self.state.write() = Arc::new(registry);
+        source
+    }
+
+    /// True where it may be that somebody has uploaded the policy, and the disk has lost it since.
+    fn may_be_lost(&self, error: &PolicyError) -> bool {
+        match error {
+            PolicyError::Damaged { .. } => true,
+            PolicyError::Unknown { name, .. } => {
+                check_name(name).is_ok() && self.store.lock().is_lasting()
+            }
+            _ => false,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod buffers;
 pub(crate) mod connection;
 pub(crate) mod front;
 pub(crate) mod listener;
+pub(crate) mod lookout;
 pub mod reply;
 pub mod request;
 pub(crate) mod wire;

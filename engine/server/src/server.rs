@@ -12,18 +12,21 @@ use std::thread::JoinHandle;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 
+use crate::http;
 use crate::resp::front::Front;
 use crate::resp::listener::{self, Sockets};
 use crate::service::{Service, ServiceError};
 use crate::settings::Settings;
 use crate::tls::{self, TlsError};
 
+pub(crate) mod descriptors;
+pub(crate) mod seldom;
 mod sockets;
 #[cfg(test)]
 mod tests;
 mod web;
 
-use self::sockets::{bind_tcp, bind_unix};
+use self::sockets::{UnixPath, bind_tcp, bind_unix};
 use self::web::Web;
 
 /// Threads that serve RESP where the settings do not say.
@@ -45,7 +48,10 @@ pub enum StartError {
         address: SocketAddr,
     },
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    #[error(
+        "cannot listen on {address}: {source}{}",
+        way_out(source, "another process does; stop it, or set another address for resp or http")
+    )]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -53,7 +59,11 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// A Unix socket cannot be made.
-    #[error("cannot listen on {path}: {source}", path = path.display())]
+    #[error(
+        "cannot listen on {path}: {source}{}",
+        way_out(source, "another process does, or it is no socket; remove it, or set another resp_unix"),
+        path = path.display()
+    )]
     BindUnix {
         /// Its path.
         path: PathBuf,
@@ -71,6 +81,14 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
+/// What to do about an address that is taken.
+fn way_out(error: &std::io::Error, advice: &str) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!(": {advice}"),
+        _ => String::new(),
+    }
+}
+
 /// A server at work. Dropping it stops it without waiting.
 pub struct Server {
     service: Arc<Service>,
@@ -80,8 +98,9 @@ pub struct Server {
     talkers: Vec<JoinHandle<()>>,
     web: Option<JoinHandle<()>>,
     resp_address: Option<SocketAddr>,
-    resp_unix: Option<PathBuf>,
+    resp_unix: Option<UnixPath>,
     http_address: Option<SocketAddr>,
+    http_stop: Option<http::Stop>,
 }
 
 impl Server {
@@ -90,7 +109,7 @@ impl Server {
     /// # Errors
     ///
     /// [`StartError`]; nothing is left running.
-    pub fn start(settings: Settings) -> Result<Self, StartError> {
+    pub fn start(mut settings: Settings) -> Result<Self, StartError> {
         check(&settings)?;
         let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
         let tcp = settings.resp.map(bind_tcp).transpose()?;
@@ -100,9 +119,13 @@ impl Server {
             listener.as_ref().and_then(|listener| listener.local_addr().ok())
         };
         let (resp_address, http_address) = (address_of(&tcp), address_of(&http));
-        let resp_unix = settings.resp_unix.clone();
+        let (unix, resp_unix) = unix.unzip();
+        // Clients are told the port that was found.
+        (settings.resp, settings.http) = (resp_address, http_address);
 
         let threads = settings.threads.unwrap_or_else(threads_for_this_machine).max(1);
+        let shares = descriptors::share(&settings.limits, threads);
+        settings.limits.clients_max = shares.resp;
         let service = Service::try_new(settings, threads)?;
         let (stop, stopped) = watch::channel(false);
         // From here on an error drops the server, which stops what was started.
@@ -116,17 +139,21 @@ impl Server {
             resp_address,
             resp_unix,
             http_address,
+            http_stop: None,
         };
         let sockets = Sockets {
             tcp: tcp.map(|listener| (listener, tls.clone())),
             unix: unix.map(|listener| {
-                let path = server.resp_unix.as_deref().unwrap_or(Path::new(""));
+                let path = server.resp_unix().unwrap_or(Path::new(""));
                 (listener, path.display().to_string())
             }),
         };
         server.start_resp(sockets, threads, stopped.clone())?;
         if let Some(listener) = http {
-            server.start_http(Web { listener, tls, stopped })?;
+            let (router, stop) = http::stoppable(Arc::clone(&server.service));
+            server.http_stop = Some(stop.clone());
+            let connections_max = shares.http;
+            server.start_http(Web { listener, tls, stopped, router, stop, connections_max })?;
         }
         Ok(server)
     }
@@ -146,7 +173,7 @@ impl Server {
     /// The Unix socket where RESP is spoken.
     #[must_use]
     pub fn resp_unix(&self) -> Option<&Path> {
-        self.resp_unix.as_deref()
+        self.resp_unix.as_ref().map(UnixPath::path)
     }
 
     /// Where HTTP is spoken, with the port that was found where the settings left it open.
@@ -155,9 +182,12 @@ impl Server {
         self.http_address
     }
 
-    /// Stops: takes no more connections, answers what has come, and waits for clients to take their
-    /// replies, at most as long as the settings say.
+    /// Stops: says over HTTP that it is not ready, and goes on for as long as the settings say; then
+    /// takes no more connections, answers what has come, and waits for clients to take their replies,
+    /// at most as long as the settings say.
     pub fn stop(mut self) {
+        self.announce_stop();
+        std::thread::sleep(self.service.settings.limits.stop_lead);
         self.begin_stop();
         // Every connection that was taken is dealt now, so that all of them are told.
         join(self.acceptor.take());
@@ -165,15 +195,24 @@ impl Server {
         for talker in self.talkers.drain(..) {
             join(Some(talker));
         }
+        self.service.stop_adapting();
+        self.service.fetching.stop();
         join(self.web.take());
     }
 
-    fn begin_stop(&self) {
-        self.stop.send_replace(true);
-        if let Some(path) = &self.resp_unix {
-            // It may be gone already; nothing else is to be done about it.
-            let _ = std::fs::remove_file(path);
+    /// Lets whoever asks know that it will stop, so that nobody sends it new work.
+    fn announce_stop(&self) {
+        if let Some(stop) = &self.http_stop {
+            stop.announce();
         }
+    }
+
+    fn begin_stop(&mut self) {
+        // Once: another server may have the path from here on.
+        if let Some(path) = self.resp_unix.take() {
+            path.remove();
+        }
+        self.stop.send_replace(true);
     }
 
     fn start_resp(
@@ -203,11 +242,11 @@ impl Server {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(HTTP_THREADS).thread_name("ostler-http").enable_all();
         let runtime = builder.build().map_err(StartError::Thread)?;
-        let service = Arc::clone(&self.service);
+        let drain_timeout = self.service.settings.limits.drain_timeout;
         // The runtime lives and ends on a thread of its own, so that a server may be dropped anywhere.
         let thread = std::thread::Builder::new().name("ostler-http-stop".to_owned());
         let web = thread.spawn(move || {
-            if let Err(error) = runtime.block_on(web.serve(service)) {
+            if let Err(error) = runtime.block_on(web.serve(drain_timeout)) {
                 tracing::error!(%error, "HTTP is not served");
             }
             runtime.shutdown_background();
@@ -221,6 +260,8 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.begin_stop();
         self.front.drain();
+        self.service.stop_adapting();
+        self.service.fetching.stop();
     }
 }
 

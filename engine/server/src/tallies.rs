@@ -33,6 +33,10 @@ pub enum SwapReason {
     Request,
     /// Somebody went back to the one before.
     Rollback,
+    /// An experiment ended with it.
+    Experiment,
+    /// It did better on the same requests.
+    Selector,
     /// It had lost seats by a fault and was given another chance.
     Restored,
 }
@@ -44,6 +48,8 @@ impl SwapReason {
         match self {
             Self::Request => "request",
             Self::Rollback => "rollback",
+            Self::Experiment => "experiment",
+            Self::Selector => "selector",
             Self::Restored => "restored",
         }
     }
@@ -56,9 +62,12 @@ impl Tallies {
         match event {
             PolicyEvent::Faulted { policy, fault } => {
                 let mut faults = self.faults.lock();
-                let policy = if faults.len() < ROWS_MAX { policy } else { "other" };
-                let (cache, policy) = (cache.to_owned(), policy.to_owned());
-                *faults.entry(FaultRow { cache, policy, kind: fault.kind() }).or_default() += 1;
+                let (cache, policy) = (cache.to_owned(), policy.clone());
+                let mut row = FaultRow { cache, policy, kind: fault.kind() };
+                if faults.len() >= ROWS_MAX && !faults.contains_key(&row) {
+                    row.policy = "other".to_owned();
+                }
+                *faults.entry(row).or_default() += 1;
             }
             PolicyEvent::Restored { .. } => self.swapped(cache, SwapReason::Restored),
             _ => {}
@@ -102,5 +111,24 @@ mod tests {
         assert_eq!(tallies.faults(), [(row, 2)]);
         let swaps = [("b".into(), "restored", 1), ("b".into(), "rollback", 1)];
         assert_eq!(tallies.swaps(), swaps);
+    }
+
+    #[test]
+    fn a_policy_that_has_a_row_keeps_it_when_the_table_is_full() {
+        let tallies = Tallies::default();
+        let fault = |policy: &str| {
+            let fault = PolicyFault::Refused { code: 3 };
+            tallies.heard("a", &PolicyEvent::Faulted { policy: policy.into(), fault });
+        };
+        for number in 0..ROWS_MAX {
+            fault(&format!("policy-{number}"));
+        }
+        fault("late");
+        fault("policy-7");
+        let count = |policy: &str| {
+            let faults = tallies.faults();
+            faults.into_iter().find(|(row, _)| row.policy == policy).map(|(_, count)| count)
+        };
+        assert_eq!(["policy-7", "other", "late"].map(count), [Some(2), Some(1), None]);
     }
 }

@@ -5,6 +5,7 @@
 //! Where nobody tracks, a write costs one relaxed load. It must not know commands.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
@@ -17,6 +18,10 @@ use crate::resp::reply::{Protocol, Reply};
 
 /// Keys remembered at most, unless the operator says otherwise.
 pub const KEYS_MAX_DEFAULT: usize = 1_000_000;
+/// Bytes of the keys remembered at most.
+const KEYS_BYTES_MAX: usize = 256 << 20;
+/// Keys that are forgotten at a time where nobody tracks any more.
+const TIDY_KEYS: usize = 10_000;
 /// Changed keys that broadcasts gather at most before they tell of them.
 const UNTOLD_LEN_MAX: usize = 1024;
 /// Where clients that speak RESP2 hear of changes.
@@ -24,12 +29,17 @@ const CHANNEL: &[u8] = b"__redis__:invalidate";
 
 /// Who tracks which keys.
 pub struct Tracking {
-    /// Clients that track. Zero is what an ordinary write looks at.
+    /// Clients that track, and keys that are watched. Zero is what an ordinary write looks at.
+    heard: AtomicUsize,
+    /// Clients that track.
     active: AtomicUsize,
+    watches: Watches,
     followers: DashMap<ClientId, Arc<Follower>>,
     /// Who read which key. Numbers of clients that have gone stay until the key changes.
     keys: DashMap<Box<[u8]>, Vec<ClientId>>,
     keys_len: AtomicUsize,
+    /// Bytes of those keys.
+    keys_bytes: AtomicUsize,
     keys_max: AtomicUsize,
     prefixes: RwLock<BTreeMap<Box<[u8]>, Broadcast>>,
     /// Keys that changed and that broadcasts have not yet told of.
@@ -40,7 +50,7 @@ pub struct Tracking {
 #[derive(Default)]
 struct Broadcast {
     followers: Vec<Arc<Follower>>,
-    /// Names of changed keys, and who changed each last.
+    /// Names of changed keys, and who changed each, 0 for several.
     untold: Mutex<BTreeMap<Box<[u8]>, Writer>>,
 }
 
@@ -102,10 +112,13 @@ pub struct TrackingSizes {
 impl Default for Tracking {
     fn default() -> Self {
         Self {
+            heard: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
+            watches: DashMap::new(),
             followers: DashMap::new(),
             keys: DashMap::new(),
             keys_len: AtomicUsize::new(0),
+            keys_bytes: AtomicUsize::new(0),
             keys_max: AtomicUsize::new(KEYS_MAX_DEFAULT),
             prefixes: RwLock::default(),
             untold_len: AtomicUsize::new(0),
@@ -234,7 +247,17 @@ impl Tracking {
     #[must_use]
     #[inline]
     pub fn is_on(&self) -> bool {
-        self.active.load(Relaxed) > 0
+        self.heard.load(Relaxed) > 0
+    }
+
+    /// Counts the changes of `key` as long as the watch is held. Cost: a lock of one shard of a table.
+    #[must_use]
+    pub fn watch(self: &Arc<Self>, key: &Key) -> Watch {
+        // First, so that no change comes in between and is not counted.
+        self.heard.fetch_add(1, Relaxed);
+        let mut watched = self.watches.entry(key.clone()).or_default();
+        watched.watchers += 1;
+        Watch { changes: watched.changes, key: key.clone(), tracking: Arc::clone(self) }
     }
 
     /// `key` changed or left; `writer` did it, 0 for the server itself. To be called after the change,
@@ -251,7 +274,7 @@ impl Tracking {
         if !self.is_on() {
             return;
         }
-        self.forget_keys();
+        self.forget_all_keys();
         for follower in self.everyone() {
             follower.tell(None);
         }
@@ -273,7 +296,11 @@ impl Tracking {
             redirect_broken: AtomicBool::new(false),
         });
         if self.followers.insert(client.id, Arc::clone(&follower)).is_none() {
-            self.active.fetch_add(1, Relaxed);
+            self.heard.fetch_add(1, Relaxed);
+            if self.active.fetch_add(1, Relaxed) == 0 {
+                // Keys of those who have gone. Nobody remembers any right now: this runs alone.
+                self.forget_all_keys();
+            }
         }
         following.hears_reads = options.mode != Mode::Broadcast;
         following.follower = Some(Arc::clone(&follower));
@@ -289,9 +316,9 @@ impl Tracking {
 
     /// `following`, which broadcasts, hears of keys with `prefix`, too, once it is started again.
     pub fn add_prefix(&self, prefix: &[u8], following: &mut Following) {
-        if !following.prefixes.iter().any(|known| **known == *prefix) {
-            following.prefixes.push(prefix.into());
-            following.prefixes.sort_unstable();
+        let place = following.prefixes.binary_search_by(|known| (**known).cmp(prefix));
+        if let Err(place) = place {
+            following.prefixes.insert(place, prefix.into());
         }
     }
 
@@ -301,7 +328,8 @@ impl Tracking {
         self.forget(id);
     }
 
-    /// The client `id` has gone.
+    /// The client `id` has gone. The keys that it read stay in the table: others may begin to track at
+    /// this very moment.
     pub fn forget(&self, id: ClientId) {
         let Some((_, follower)) = self.followers.remove(&id) else { return };
         if follower.options.mode == Mode::Broadcast {
@@ -310,15 +338,32 @@ impl Tracking {
                 !broadcast.followers.is_empty()
             });
         }
-        if self.active.fetch_sub(1, Relaxed) == 1 {
-            self.forget_keys();
+        self.active.fetch_sub(1, Relaxed);
+        self.heard.fetch_sub(1, Relaxed);
+    }
+
+    /// True where keys are remembered though nobody tracks.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.active.load(Relaxed) == 0 && self.keys_len.load(Relaxed) > 0
+    }
+
+    /// Gives some of the memory back that is held though nobody tracks. To be called while no command
+    /// runs, now and then. Cost: bounded.
+    pub fn tidy(&self) {
+        if self.is_stale() {
+            self.forget_keys(TIDY_KEYS);
         }
     }
 
-    /// Remembers that the client `id` reads `key`, its database in front.
+    /// Remembers that the client `id` reads `key`, the home of its database in front.
     pub fn follow(&self, id: ClientId, key: &[u8]) {
         if let Some(mut readers) = self.keys.get_mut(key) {
             if !readers.contains(&id) {
+                if readers.len() == readers.capacity() {
+                    // Numbers of those who have gone make room for those who have come.
+                    readers.retain(|id| self.followers.contains_key(id));
+                }
                 readers.push(id);
             }
             return;
@@ -326,6 +371,7 @@ impl Tracking {
         let mut readers = self.keys.entry(key.into()).or_default();
         if readers.is_empty() {
             self.keys_len.fetch_add(1, Relaxed);
+            self.keys_bytes.fetch_add(key.len(), Relaxed);
         }
         if !readers.contains(&id) {
             readers.push(id);
@@ -360,7 +406,9 @@ impl Tracking {
     /// Tells of keys until no more are remembered than may be.
     fn shrink(&self) {
         let keys_max = self.keys_max.load(Relaxed);
-        while keys_max > 0 && self.keys_len.load(Relaxed) > keys_max {
+        while keys_max > 0 && self.keys_len.load(Relaxed) > keys_max
+            || self.keys_bytes.load(Relaxed) > KEYS_BYTES_MAX
+        {
             // Any key will do. The iterator is gone before the key is removed: it holds a lock.
             let Some(key) = self.keys.iter().next().map(|readers| readers.key().clone()) else {
                 return;
@@ -371,11 +419,23 @@ impl Tracking {
 
     #[cold]
     fn invalidate(&self, key: &[u8], writer: Writer) {
+        if let Some(mut watched) = self.watches.get_mut(key) {
+            watched.changes += 1;
+        }
+        if self.active.load(Relaxed) == 0 {
+            return;
+        }
         self.invalidate_read(key, writer);
         let name = key.get(1..).unwrap_or_default();
         let prefixes = self.prefixes.read();
-        for (_, broadcast) in prefixes.iter().filter(|(prefix, _)| name.starts_with(prefix)) {
-            broadcast.untold.lock().insert(name.into(), writer);
+        for broadcast in starts_of(&prefixes, name) {
+            let mut untold = broadcast.untold.lock();
+            // Who does not hear of its own changes hears of one that somebody else made, too.
+            let by = untold.entry(name.into()).or_insert(writer);
+            if *by != writer {
+                *by = 0;
+            }
+            drop(untold);
             self.untold_len.fetch_add(1, Relaxed);
         }
         drop(prefixes);
@@ -417,6 +477,7 @@ impl Tracking {
     fn invalidate_read(&self, key: &[u8], writer: Writer) {
         let Some((_, readers)) = self.keys.remove(key) else { return };
         self.keys_len.fetch_sub(1, Relaxed);
+        self.keys_bytes.fetch_sub(key.len(), Relaxed);
         for id in readers {
             let Some(follower) = self.followers.get(&id).map(|follower| Arc::clone(&follower))
             else {
@@ -429,15 +490,90 @@ impl Tracking {
         }
     }
 
-    fn forget_keys(&self) {
-        self.keys.retain(|_, _| {
+    /// Forgets all keys.
+    fn forget_all_keys(&self) {
+        self.keys.retain(|key, _| {
             self.keys_len.fetch_sub(1, Relaxed);
+            self.keys_bytes.fetch_sub(key.len(), Relaxed);
             false
         });
     }
 
+    /// Forgets at most `count` keys.
+    fn forget_keys(&self, count: usize) {
+        let keys = self.keys.iter().take(count);
+        let keys: Vec<Box<[u8]>> = keys.map(|readers| readers.key().clone()).collect();
+        for key in keys {
+            if self.keys.remove(&key).is_some() {
+                self.keys_len.fetch_sub(1, Relaxed);
+                self.keys_bytes.fetch_sub(key.len(), Relaxed);
+            }
+        }
+        if self.keys_len.load(Relaxed) == 0 {
+            self.keys.shrink_to_fit();
+        }
+    }
+
     fn everyone(&self) -> Vec<Arc<Follower>> {
         self.followers.iter().map(|follower| Arc::clone(&follower)).collect()
+    }
+}
+
+/// The broadcasts of all prefixes with which `name` starts. Cost: a look-up for each of them, and for
+/// each prefix that `name` shares some other start with; the others are never seen.
+fn starts_of<'a>(
+    prefixes: &'a BTreeMap<Box<[u8]>, Broadcast>,
+    name: &'a [u8],
+) -> impl Iterator<Item = &'a Broadcast> {
+    // What comes next is at most this, and not this itself where that was seen.
+    let mut bound = Some(Bound::Included(name));
+    std::iter::from_fn(move || {
+        loop {
+            let range = (Bound::Unbounded, bound.take()?);
+            let (prefix, broadcast) = prefixes.range::<[u8], _>(range).next_back()?;
+            let shared = prefix.iter().zip(name).take_while(|(one, other)| one == other).count();
+            if shared == prefix.len() {
+                bound = Some(Bound::Excluded(&name[..shared]));
+                return Some(broadcast);
+            }
+            bound = Some(Bound::Included(&name[..shared]));
+        }
+    })
+}
+
+/// Counts of changes of watched keys.
+type Watches = DashMap<Key, Watched>;
+
+/// A key that somebody watches.
+#[derive(Default)]
+struct Watched {
+    watchers: usize,
+    changes: u64,
+}
+
+/// Knows whether a key has changed since it was made.
+pub struct Watch {
+    key: Key,
+    changes: u64,
+    tracking: Arc<Tracking>,
+}
+
+impl Watch {
+    /// True where the key was written or left, even if it is now as it was.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        let watched = self.tracking.watches.get(&self.key);
+        watched.is_none_or(|watched| watched.changes != self.changes)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.tracking.watches.remove_if_mut(&self.key, |_, watched| {
+            watched.watchers -= 1;
+            watched.watchers == 0
+        });
+        self.tracking.heard.fetch_sub(1, Relaxed);
     }
 }
 

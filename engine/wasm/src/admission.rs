@@ -3,7 +3,7 @@
 //! It owns the order of the checks and what each compares. Everything here reads bytes and returns a
 //! value; nothing is compiled and no code of the module runs.
 
-use ostler_abi::{export, import};
+use ostler_abi::{PolicyKind, export, feature, import};
 use wasmparser::{ExternalKind, FuncType, ValType, Validator, WasmFeatures};
 
 use crate::limits::Limits;
@@ -67,10 +67,12 @@ pub(crate) fn check_imports(survey: &Survey<'_>) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Requires the exports of the contract with their types, and refuses the reserved names.
-pub(crate) fn check_exports(survey: &Survey<'_>) -> Result<(), LoadError> {
+/// Requires the exports that the contract has for the policy's kind and features, with their types;
+/// refuses the reserved names and the calls of other kinds.
+pub(crate) fn check_exports(survey: &Survey<'_>, manifest: &Manifest) -> Result<(), LoadError> {
     const I32: ValType = ValType::I32;
     const I64: ValType = ValType::I64;
+    const COUNT: Signature<'static> = (&[I32], &[I32]);
     for name in export::RESERVED {
         if survey.exports.iter().any(|export| export.name == name) {
             return Err(LoadError::Reserved { name });
@@ -87,7 +89,29 @@ pub(crate) fn check_exports(survey: &Survey<'_>) -> Result<(), LoadError> {
     check_function(survey, export::LAYOUT, (&[], &[I32]), "a function () -> i32")?;
     let init: Signature<'_> = (&[I64, I32, I64], &[I32]);
     check_function(survey, export::INIT, init, "a function (i64, i32, i64) -> i32")?;
-    check_function(survey, export::STEP, (&[I32], &[I32]), "a function (i32) -> i32")
+    check_function(survey, manifest.kind().call(), COUNT, "a function (i32) -> i32")?;
+    if manifest.requires(feature::MODEL) {
+        check_function(survey, export::MODEL, COUNT, "a function (i32) -> i32")?;
+    }
+    check_unasked(survey, manifest)
+}
+
+/// Refuses calls that the host would never make: their author believes in something else than the
+/// manifest says.
+fn check_unasked(survey: &Survey<'_>, manifest: &Manifest) -> Result<(), LoadError> {
+    for kind in PolicyKind::ALL.into_iter().filter(|&kind| kind != manifest.kind()) {
+        let name = kind.call();
+        if find(survey, name).is_some() {
+            let (theirs, ours) = (kind.name(), manifest.kind().name());
+            let reason = format!("it is for the kind `{theirs}`, the manifest says `{ours}`");
+            return Err(LoadError::Unasked { name, reason });
+        }
+    }
+    if !manifest.requires(feature::MODEL) && find(survey, export::MODEL).is_some() {
+        let reason = "the manifest does not require the feature `model`".to_owned();
+        return Err(LoadError::Unasked { name: export::MODEL, reason });
+    }
+    Ok(())
 }
 
 type Signature<'a> = (&'a [ValType], &'a [ValType]);

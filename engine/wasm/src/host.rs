@@ -8,6 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{Caller, Extern, Linker, ResourceLimiter, StoreContextMut, Trap, UpdateDeadline};
 
 use crate::log::Log;
+use crate::ticker::Watch;
 
 /// Fuel that a log line costs, so that a flood of them runs out of fuel like any other loop.
 const LOG_FUEL: u64 = 500;
@@ -99,8 +100,12 @@ pub(crate) fn thread_cpu_ns() -> u64 {
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
-/// The epoch callback: lets the guest go on until its CPU time is used up.
-pub(crate) fn on_epoch(mut context: StoreContextMut<'_, HostState>) -> UpdateDeadline {
+/// The epoch callback: lets the guest go on, watched, until its CPU time is used up.
+pub(crate) fn on_epoch(
+    mut context: StoreContextMut<'_, HostState>,
+    watch: &Watch,
+) -> UpdateDeadline {
+    watch.ask();
     if context.data_mut().clock.is_over() {
         UpdateDeadline::Interrupt
     } else {

@@ -2,8 +2,9 @@
 //! wrong into a typed fault.
 //!
 //! The only crate that names wasmtime. A [`Runtime`] compiles and meters, [`Runtime::admit`] judges
-//! a module and gives a [`Verdict`], a [`PolicyModule`] makes [`WasmInstance`]s, and those are what
-//! the engine's seat knows as [`PolicyInstance`](ostler_core::PolicyInstance). This crate must not
+//! a module and gives a [`Verdict`], a [`PolicyModule`] makes [`WasmInstance`]s, which the engine's
+//! seat knows as [`PolicyInstance`](ostler_core::PolicyInstance), or, for the other kinds of policy, a
+//! [`WasmPrefetch`] or a [`WasmRanker`]. This crate must not
 //! know caches, traces or any policy by name.
 //!
 //! ```
@@ -25,10 +26,13 @@ mod memory;
 mod meter;
 mod module;
 mod native_stack;
+mod prefetch;
 mod runtime;
+mod sandbox;
 mod survey;
 mod ticker;
 mod verdict;
+mod warming;
 mod work;
 
 pub use instance::WasmInstance;
@@ -38,5 +42,7 @@ pub use log::TakenLog;
 pub use meter::Metering;
 pub use module::{ModuleId, ModuleIdError, PolicyModule};
 pub use ostler_manifest::{self as manifest, Manifest, ManifestLimits};
+pub use prefetch::WasmPrefetch;
 pub use runtime::{Admission, Runtime, RuntimeError};
 pub use verdict::{Outcome, STEPS, Verdict, VerdictStep};
+pub use warming::WasmRanker;

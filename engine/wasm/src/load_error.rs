@@ -54,6 +54,14 @@ pub enum LoadError {
         /// The reserved name.
         name: &'static str,
     },
+    /// The module exports a call that its manifest does not go with.
+    #[error("export `{name}`: {reason}")]
+    Unasked {
+        /// The name.
+        name: &'static str,
+        /// What the manifest says, and what it would have to.
+        reason: String,
+    },
     /// Something in the module exceeds a limit.
     #[error("{what}: {value}, the limit is {limit}")]
     Limit {
@@ -96,7 +104,9 @@ impl LoadError {
             }
             LoadError::Manifest(_) => "manifest",
             LoadError::Import { .. } => "imports",
-            LoadError::Export { .. } | LoadError::Reserved { .. } => "exports",
+            LoadError::Export { .. } | LoadError::Reserved { .. } | LoadError::Unasked { .. } => {
+                "exports"
+            }
             LoadError::Limit { .. } => "limits",
             LoadError::Feature { .. } | LoadError::Invalid { .. } => "features",
             LoadError::Compile { .. } => "compile",

@@ -7,10 +7,13 @@
 use std::sync::atomic::AtomicPtr;
 
 use ostler_abi::{
-    ABI_VERSION, EVENTS_CAP_MAX, EVENTS_CAP_MIN, IO_CAP_MAX, IO_CAP_MIN, LAYOUT_BYTES, Layout,
-    RECORD_BYTES, Record, VICTIMS_CAP_MAX,
+    ABI_VERSION, ACCESS_BYTES, ASK_BYTES, ASKS_CAP_MAX, Ask, CANDIDATE_BYTES, EVENTS_CAP_MAX,
+    EVENTS_CAP_MIN, IO_CAP_MAX, IO_CAP_MIN, KEYS_CAP_MAX, KEYS_CAP_MIN, LAYOUT_BYTES, Layout,
+    MODEL_BYTES_MAX, PREFETCH_LAYOUT_BYTES, PolicyKind, PrefetchLayout, RECORD_BYTES, Record,
+    VICTIMS_CAP_MAX, feature,
 };
 use ostler_core::PolicyFault;
+use ostler_manifest::Manifest;
 use wasmtime::{Memory, Store};
 
 const _: () = assert!(cfg!(target_endian = "little"), "records are little endian in guest memory");
@@ -34,8 +37,75 @@ impl Region {
         &mut memory[self.start..self.end]
     }
 
+    /// Bytes of the region.
+    pub(crate) fn len(self) -> usize {
+        self.end - self.start
+    }
+
     fn overlaps(self, other: Region) -> bool {
         self.start < other.end && other.start < self.end
+    }
+}
+
+/// What the windows of a policy hold, by its kind and features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    kind: PolicyKind,
+    event_bytes: usize,
+    answer_bytes: usize,
+    answer_align: usize,
+    answers_cap_max: u32,
+    io_cap_min: u32,
+    keys_cap_min: u32,
+}
+
+impl Shape {
+    /// The windows of an eviction policy that takes no models.
+    const EVICTION: Shape = Shape {
+        kind: PolicyKind::Eviction,
+        event_bytes: RECORD_BYTES,
+        answer_bytes: size_of::<u32>(),
+        answer_align: align_of::<u32>(),
+        answers_cap_max: VICTIMS_CAP_MAX,
+        io_cap_min: IO_CAP_MIN,
+        keys_cap_min: 0,
+    };
+
+    /// The windows of the policy that this manifest describes.
+    pub(crate) fn of(manifest: &Manifest) -> Self {
+        let io_cap_min =
+            if manifest.requires(feature::MODEL) { MODEL_BYTES_MAX as u32 } else { IO_CAP_MIN };
+        let plain = Self { kind: manifest.kind(), io_cap_min, ..Self::EVICTION };
+        match manifest.kind() {
+            PolicyKind::Prefetch => Self {
+                event_bytes: ACCESS_BYTES,
+                answer_bytes: ASK_BYTES,
+                answer_align: align_of::<Ask>(),
+                answers_cap_max: ASKS_CAP_MAX,
+                keys_cap_min: if manifest.requires(feature::KEYS) { KEYS_CAP_MIN } else { 0 },
+                ..plain
+            },
+            PolicyKind::Warming => Self { event_bytes: CANDIDATE_BYTES, ..plain },
+            _ => plain,
+        }
+    }
+
+    /// The layout that lies at `address`. Kinds without a keys window have an empty one.
+    fn read(&self, memory: &[u8], address: u32) -> Result<PrefetchLayout, PolicyFault> {
+        let rest = memory.get(address as usize..).unwrap_or_default();
+        let outside = || bad(format!("the layout at {address} is outside the memory"));
+        let base = rest.first_chunk::<{ LAYOUT_BYTES as usize }>().ok_or_else(outside)?;
+        let base = Layout::from_bytes(base);
+        let is_prefetch = self.kind == PolicyKind::Prefetch;
+        let len_min = if is_prefetch { PREFETCH_LAYOUT_BYTES } else { LAYOUT_BYTES };
+        if base.len < len_min {
+            return Err(bad(format!("len {}, at least {len_min}", base.len)));
+        }
+        if !is_prefetch {
+            return Ok(PrefetchLayout { base, keys_ptr: 0, keys_cap: 0 });
+        }
+        let bytes = rest.first_chunk::<{ PREFETCH_LAYOUT_BYTES as usize }>().ok_or_else(outside)?;
+        Ok(PrefetchLayout::from_bytes(bytes))
     }
 }
 
@@ -45,20 +115,17 @@ pub(crate) struct Regions {
     pub(crate) events: Region,
     pub(crate) victims: Region,
     pub(crate) io: Region,
+    pub(crate) keys: Region,
 }
 
 impl Regions {
     /// Reads and checks the layout that lies at `address`.
-    pub(crate) fn try_read(memory: &[u8], address: u32) -> Result<Self, PolicyFault> {
-        let start = address as usize;
-        let bytes = memory
-            .get(start..)
-            .and_then(|rest| rest.first_chunk::<{ LAYOUT_BYTES as usize }>())
-            .ok_or_else(|| bad(format!("the layout at {address} is outside the memory")))?;
-        let layout = Layout::from_bytes(bytes);
-        if layout.len < LAYOUT_BYTES {
-            return Err(bad(format!("len {}, at least {LAYOUT_BYTES}", layout.len)));
-        }
+    pub(crate) fn try_read(
+        memory: &[u8],
+        address: u32,
+        shape: &Shape,
+    ) -> Result<Self, PolicyFault> {
+        let PrefetchLayout { base: layout, keys_ptr, keys_cap } = shape.read(memory, address)?;
         if layout.abi != ABI_VERSION {
             return Err(bad(format!("abi {}, this host speaks {ABI_VERSION}", layout.abi)));
         }
@@ -68,35 +135,51 @@ impl Regions {
             ptr: layout.events_ptr,
             cap: layout.events_cap,
             cap_range: (EVENTS_CAP_MIN, EVENTS_CAP_MAX),
-            item_bytes: RECORD_BYTES,
+            item_bytes: shape.event_bytes,
             align: align_of::<Record>(),
         };
         let victims = Buffer {
             name: "victims",
             ptr: layout.victims_ptr,
             cap: layout.victims_cap,
-            cap_range: (1, VICTIMS_CAP_MAX),
-            item_bytes: size_of::<u32>(),
-            align: align_of::<u32>(),
+            cap_range: (1, shape.answers_cap_max),
+            item_bytes: shape.answer_bytes,
+            align: shape.answer_align,
         };
         let io = Buffer {
             name: "io",
             ptr: layout.io_ptr,
             cap: layout.io_cap,
-            cap_range: (IO_CAP_MIN, IO_CAP_MAX),
+            cap_range: (shape.io_cap_min, IO_CAP_MAX),
             item_bytes: 1,
             align: 1,
         };
+        let keys = Buffer {
+            name: "keys",
+            ptr: if keys_cap == 0 { 0 } else { keys_ptr },
+            cap: keys_cap,
+            cap_range: (shape.keys_cap_min, KEYS_CAP_MAX),
+            item_bytes: 1,
+            align: 1,
+        };
+        if shape.kind == PolicyKind::Warming && layout.victims_cap < layout.events_cap {
+            let (scores, candidates) = (layout.victims_cap, layout.events_cap);
+            return Err(bad(format!("victims_cap {scores}, at least events_cap {candidates}")));
+        }
         let regions = Self {
             events: events.check(memory_len)?,
             victims: victims.check(memory_len)?,
             io: io.check(memory_len)?,
+            keys: keys.check(memory_len)?,
         };
-        let Self { events, victims, io } = regions;
+        let Self { events, victims, io, keys } = regions;
         for (names, a, b) in [
             ("events and victims", events, victims),
             ("events and io", events, io),
             ("victims and io", victims, io),
+            ("keys and events", keys, events),
+            ("keys and victims", keys, victims),
+            ("keys and io", keys, io),
         ] {
             if a.overlaps(b) {
                 return Err(bad(format!("{names} overlap")));
@@ -224,7 +307,7 @@ mod tests {
 
     fn read(words: [u32; 8]) -> Result<Regions, String> {
         let memory = bytes_of(&memory_with(words, 64));
-        Regions::try_read(&memory, 64).map_err(|fault| fault.to_string())
+        Regions::try_read(&memory, 64, &Shape::EVICTION).map_err(|fault| fault.to_string())
     }
 
     #[test]
@@ -234,6 +317,7 @@ mod tests {
             events: region(1024, 1024 + 16 * 32),
             victims: region(2048, 2048 + 8 * 4),
             io: region(4096, 4096 + 256),
+            keys: region(0, 0),
         };
         assert_eq!(read(GOOD), Ok(expected));
     }
@@ -269,8 +353,66 @@ mod tests {
         }
         let memory = bytes_of(&memory_with(GOOD, 64));
         for address in [8192 - 31, 8192, u32::MAX] {
-            assert!(Regions::try_read(&memory, address).is_err(), "{address}");
+            assert!(Regions::try_read(&memory, address, &Shape::EVICTION).is_err(), "{address}");
         }
+    }
+
+    fn shape(kind: &str, features: &str) -> Shape {
+        let text = format!(
+            r#"{{"abi":1,"name":"a","version":"1","kinds":["{kind}"],"features":[{features}],
+                "bytes_per_slot":0,"base_bytes":0}}"#
+        );
+        let limits = ostler_manifest::ManifestLimits::default();
+        Shape::of(&Manifest::parse(text.as_bytes(), &limits).unwrap())
+    }
+
+    /// As [`read`], with two more words, the keys window, behind the eight.
+    fn read_as(shape: &Shape, words: [u32; 10]) -> Result<Regions, String> {
+        let (base, keys) = words.split_first_chunk::<8>().unwrap();
+        let mut memory = bytes_of(&memory_with(*base, 64));
+        for (place, word) in memory[96..104].chunks_exact_mut(4).zip(keys) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        Regions::try_read(&memory, 64, shape).map_err(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn each_kind_has_its_windows() {
+        let region = |start, end| Region { start, end };
+        let good = [40, 1, 1024, 8, 2048, 8, 4096, 1024, 6000, 256];
+        let keys = shape("prefetch", r#""keys""#);
+        let regions = read_as(&keys, good).unwrap();
+        assert_eq!(regions.victims, region(2048, 2048 + 8 * 24));
+        assert_eq!(regions.keys, region(6000, 6256));
+        let warming = shape("warming", r#""model""#);
+        assert_eq!(read_as(&warming, [40, 1, 128, 8, 2048, 8, 4096, 1024, 0, 0]), {
+            let events = region(128, 128 + 8 * 96);
+            let (victims, io) = (region(2048, 2080), region(4096, 5120));
+            Ok(Regions { events, victims, io, keys: region(0, 0) })
+        });
+        let with = |at: usize, value| {
+            let mut words = good;
+            words[at] = value;
+            words
+        };
+        let rows = [
+            (keys, with(0, 39), "len 39, at least 40"),
+            (keys, with(4, 2052), "victims_ptr 2052 is not a multiple of 8"),
+            (keys, with(5, 4097), "victims_cap 4097 is not within 1..4096"),
+            (keys, with(9, 255), "keys_cap 255 is not within 256..1048576"),
+            (keys, with(8, 8000), "keys end at 8256"),
+            (keys, with(8, 4100), "keys and io overlap"),
+            (keys, with(8, 1100), "keys and events overlap"),
+            (warming, with(5, 7), "victims_cap 7, at least events_cap 8"),
+            (warming, with(7, 1023), "io_cap 1023 is not within 1024..1048576"),
+            (shape("eviction", r#""model""#), with(7, 1023), "io_cap 1023"),
+        ];
+        for (shape, words, expected) in rows {
+            let fault = read_as(&shape, words).unwrap_err();
+            assert!(fault.contains(expected), "{expected}: {fault}");
+        }
+        let without = read_as(&shape("prefetch", ""), with(9, 0)).unwrap();
+        assert_eq!(without.keys, region(0, 0), "a window that nobody writes");
     }
 
     #[test]
@@ -292,7 +434,7 @@ mod tests {
             }
             for words in [words, near] {
                 let memory = bytes_of(&memory_with(words, 64));
-                if let Ok(regions) = Regions::try_read(&memory, 64) {
+                if let Ok(regions) = Regions::try_read(&memory, 64, &Shape::EVICTION) {
                     let ends = [regions.events.end, regions.victims.end, regions.io.end];
                     prop_assert!(ends.iter().all(|&end| end <= memory.len()));
                     prop_assert!(!regions.events.overlaps(regions.victims));

@@ -30,7 +30,8 @@ pub enum Metering {
     /// guest on a busy machine is not blamed for waiting.
     CpuTime {
         /// CPU time of one call, microseconds; one more for every 1,000 bytes of memory that the
-        /// guest may have. Exact to a tick, half of it. Default 2,000.
+        /// guest may have. Exact to a tick, half of it; where the epochs rest as the call begins, it
+        /// counts from up to eight ticks later. Default 2,000.
         deadline_us: u64,
         /// CPU nanoseconds an event, over the window. Default 5,000.
         ns_per_event_max: u64,

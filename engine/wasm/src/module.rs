@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use ostler_abi::Setup;
+use ostler_abi::{PolicyKind, Setup};
 use ostler_core::PolicyFault;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::{Serialize, Serializer};
@@ -15,7 +15,9 @@ use wasmtime::InstancePre;
 use crate::host::HostState;
 use crate::instance::WasmInstance;
 use crate::manifest::Manifest;
+use crate::prefetch::WasmPrefetch;
 use crate::runtime::Runtime;
+use crate::warming::WasmRanker;
 
 /// Identity of a module: the SHA-256 of its bytes. Shown as `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -146,8 +148,46 @@ impl PolicyModule {
     ///
     /// A [`PolicyFault`] for whatever the guest did wrong on the way, [`PolicyFault::Refused`] where
     /// `ostler_init` returned non-zero.
+    /// [`PolicyFault::WrongKind`] where this is no eviction policy.
     pub fn instantiate(&self, setup: Setup, params: &str) -> Result<WasmInstance, PolicyFault> {
+        self.check_kind(PolicyKind::Eviction)?;
         WasmInstance::try_new(self, setup, params)
+    }
+
+    /// As [`instantiate`](Self::instantiate), of a prefetch policy; `setup.slots` does not count.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn instantiate_prefetch(
+        &self,
+        setup: Setup,
+        params: &str,
+    ) -> Result<WasmPrefetch, PolicyFault> {
+        self.check_kind(PolicyKind::Prefetch)?;
+        WasmPrefetch::try_new(self, setup, params)
+    }
+
+    /// As [`instantiate`](Self::instantiate), of a warming policy; `setup.slots` does not count.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn instantiate_warming(
+        &self,
+        setup: Setup,
+        params: &str,
+    ) -> Result<WasmRanker, PolicyFault> {
+        self.check_kind(PolicyKind::Warming)?;
+        WasmRanker::try_new(self, setup, params)
+    }
+
+    fn check_kind(&self, wanted: PolicyKind) -> Result<(), PolicyFault> {
+        let found = self.manifest().kind();
+        if found == wanted {
+            return Ok(());
+        }
+        Err(PolicyFault::WrongKind { found: found.name(), wanted: wanted.name() })
     }
 }
 

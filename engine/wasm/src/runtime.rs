@@ -137,6 +137,18 @@ impl Runtime {
         Admission { verdict, module }
     }
 
+    /// What a module says of itself. Neither judges the module nor compiles it: for those that were
+    /// admitted before.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] where it cannot be read, or has no manifest or a wrong one.
+    pub fn manifest(&self, bytes: &[u8]) -> Result<Manifest, LoadError> {
+        let limits = &self.shared.limits;
+        admission::check_size(bytes, limits)?;
+        admission::check_manifest(&Survey::read(bytes)?, limits)
+    }
+
     /// Judges a module and compiles it, for callers who do not show the verdict.
     ///
     /// # Errors
@@ -156,7 +168,7 @@ impl Runtime {
         verdict.push("manifest", Outcome::Passed, describe(&manifest));
         admission::check_imports(&survey)?;
         verdict.push("imports", Outcome::Passed, format!("{} imports", survey.imports.len()));
-        admission::check_exports(&survey)?;
+        admission::check_exports(&survey, &manifest)?;
         verdict.push("exports", Outcome::Passed, format!("{} exports", survey.exports.len()));
         let work = admission::check_limits(&survey, &manifest, limits)?;
         let functions = survey.bodies.len();

@@ -1,17 +1,35 @@
 //! The thread that advances the epochs of a runtime with CPU-time metering.
 //!
-//! It sleeps while there is no instance, and ends with its owner.
+//! It sleeps while there is no instance, and ends with its owner. A thread that wakes a thousand times a
+//! second takes one or two percent of a core from a busy machine, so that it rests between its ticks
+//! until a call sees one: that call it watches at every tick.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::Engine;
 
-/// Advances the epoch of an engine once a tick, as long as there are instances.
+/// Ticks that it rests for while no call is watched. A call that does not end is seen that much later.
+const REST_TICKS: u32 = 8;
+
+/// Advances the epoch of an engine as long as there are instances: once a tick while a call asks for it,
+/// else now and then.
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Asks the ticker to look after a call.
+#[derive(Clone)]
+pub(crate) struct Watch(Arc<Shared>);
+
+impl Watch {
+    /// The next epoch is to come after one tick. Called from a call that has seen an epoch.
+    pub(crate) fn ask(&self) {
+        self.0.state().watching = true;
+        self.0.changed.notify_one();
+    }
 }
 
 struct Shared {
@@ -22,11 +40,13 @@ struct Shared {
 #[derive(Default)]
 struct State {
     instances: usize,
+    /// A call has seen the last epoch.
+    watching: bool,
     stopped: bool,
 }
 
 impl Shared {
-    /// The state is two plain numbers, valid whatever panicked while holding it.
+    /// The state is three plain numbers, valid whatever panicked while holding it.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -41,6 +61,11 @@ impl Ticker {
             .name("ostler-epochs".to_owned())
             .spawn(move || run(&for_thread, &engine, tick))?;
         Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// For calls that have seen an epoch.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch(Arc::clone(&self.shared))
     }
 
     /// Counts an instance in; the epochs advance from now on.
@@ -68,14 +93,22 @@ impl Drop for Ticker {
 
 fn run(shared: &Shared, engine: &Engine, tick: Duration) {
     let mut state = shared.state();
+    let mut last = Instant::now();
     while !state.stopped {
         if state.instances == 0 {
             state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            last = Instant::now();
             continue;
         }
-        // A wake-up before the tick is over advances the epoch early, which only costs a callback.
-        let waited = shared.changed.wait_timeout(state, tick);
-        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let pause = if state.watching { tick } else { tick * REST_TICKS };
+        let left = pause.saturating_sub(last.elapsed());
+        if !left.is_zero() {
+            let waited = shared.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            continue;
+        }
+        state.watching = false;
+        last = Instant::now();
         engine.increment_epoch();
     }
 }

@@ -283,7 +283,9 @@ impl Policy for WTinyLfu {
         self.insert(entry, budget);
         self.sketch.increment(self.marks[entry.slot].key());
         if let Some(hit) = last {
-            self.touch(hit, budget);
+            // Hits of a whole residence are no frequency: the sketch would have halved them many times,
+            // and whoever was popular long ago would keep newcomers out.
+            self.touch(&Record { count: 1, ..*hit }, budget);
         }
     }
 

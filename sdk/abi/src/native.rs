@@ -16,7 +16,59 @@ pub trait Step {
     /// more: the caller applies these and calls again with no events until it gets less. Events
     /// are never handed over twice. Cost: O(events + victims) for the list-based policies.
     fn step(&mut self, events: &[Record], victims: &mut [u32]) -> usize;
+
+    /// Takes a model: a message of at most [`MODEL_BYTES_MAX`](crate::MODEL_BYTES_MAX) bytes, between
+    /// two batches. What it means is between who trained it and the policy.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelRefused`] where the policy takes none or not this one. An earlier model stays, and no
+    /// decision changes by a refused one.
+    fn model(&mut self, message: &[u8]) -> Result<(), ModelRefused> {
+        let _ = message;
+        Err(ModelRefused::TAKES_NONE)
+    }
 }
+
+/// Why a policy refused a model, as the number that `ostler_model` returned.
+///
+/// The four numbers named here are the contract's; others are a policy's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ModelRefused {
+    /// Anything but 0.
+    pub code: i32,
+}
+
+impl ModelRefused {
+    /// The policy takes no models.
+    pub const TAKES_NONE: Self = Self { code: 1 };
+    /// The message is of another format or version.
+    pub const FORMAT: Self = Self { code: 2 };
+    /// The message is too short, too long or does not decode.
+    pub const LENGTH: Self = Self { code: 3 };
+    /// A weight is not finite or out of its range.
+    pub const WEIGHTS: Self = Self { code: 4 };
+
+    /// What the code says, in a few words.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self.code {
+            1 => "the policy takes no models",
+            2 => "the model is of another format",
+            3 => "the model's message has the wrong length",
+            4 => "a weight of the model is not finite or out of range",
+            _ => "the policy refused the model for a reason of its own",
+        }
+    }
+}
+
+impl core::fmt::Display for ModelRefused {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} (code {})", self.reason(), self.code)
+    }
+}
+
+impl core::error::Error for ModelRefused {}
 
 /// What a policy instance is created with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

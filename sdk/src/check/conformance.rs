@@ -3,6 +3,7 @@
 use ostler_abi::{Kind, Setup};
 
 use crate::Rng;
+use crate::check::garbage::messages;
 use crate::check::{Batch, Breach, ReferenceCache, Subject};
 
 /// One scenario and how it went.
@@ -62,11 +63,35 @@ const SCENARIOS: [(&str, u64, u32, Scenario); 10] = [
 /// events and seed give the same victims, a batch of hits decides like one call a request, and
 /// batches of every kind of event keep the budget. About 200,000 events; well under a second.
 pub fn conformance(factory: &mut Factory<'_>) -> ConformanceReport {
-    let checks = SCENARIOS
+    let mut checks: Vec<Check> = SCENARIOS
         .iter()
         .map(|scenario| Check { name: scenario.0, outcome: run(factory, scenario) })
         .collect();
+    checks.push(Check { name: "messages that are no models", outcome: refuse_garbage(factory) });
     ConformanceReport { checks }
+}
+
+/// A refused model changes no decision. Policies that take none refuse everything, and pass.
+fn refuse_garbage(factory: &mut Factory<'_>) -> Result<(), String> {
+    let mut play = |messages: &[Vec<u8>]| -> Result<Vec<u64>, String> {
+        let subject = factory(Setup { capacity: 100, slots: 101, seed: 42 })?;
+        let mut cache = ReferenceCache::new(subject, 100, 101, Batch::Exact);
+        let mut rng = Rng::new(7);
+        let mut messages = messages.iter();
+        for _ in 0..4000 {
+            if let Some(message) = messages.next() {
+                cache.offer_garbage(message).map_err(|breach| breach.to_string())?;
+            }
+            let key = skewed_key(&mut rng, 400);
+            cache.request(key, 1).map_err(|breach| breach.to_string())?;
+        }
+        cache.flush().map_err(|breach| breach.to_string())?;
+        Ok(cache.take_evicted())
+    };
+    if play(&[])? == play(&messages())? {
+        return Ok(());
+    }
+    Err("a model that was refused changed decisions".into())
 }
 
 fn run(

@@ -30,6 +30,8 @@ pub enum Rule {
     Budget,
     /// A policy must not evict far below the capacity.
     OverEviction,
+    /// What is no valid model must be refused.
+    Model,
     /// A policy must stop saying "more" after residents/cap + 1 calls.
     Endless,
 }
@@ -229,6 +231,25 @@ impl<S: Subject> ReferenceCache<S> {
             .collect();
         self.quarantine.extend(resident);
         self.flush()
+    }
+
+    /// Offers a message that is no model, after everything that is pending: the policy must refuse it.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    pub fn offer_garbage(&mut self, message: &[u8]) -> Result<(), Breach> {
+        self.flush()?;
+        let requests = self.requests;
+        match self.subject.model(message) {
+            Ok(Err(_)) => Ok(()),
+            Ok(Ok(())) => {
+                let (len, start) = (message.len(), &message[..message.len().min(8)]);
+                let detail = format!("took {len} bytes that are no model: {start:02x?}…");
+                Err(breach(Rule::Model, format!("request {requests}: {detail}")))
+            }
+            Err(fault) => Err(breach(Rule::Call, format!("request {requests}: model: {fault}"))),
+        }
     }
 
     /// Hands over what is pending and applies the victims.

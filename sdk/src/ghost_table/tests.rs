@@ -111,14 +111,46 @@ fn a_million_pushes_later_nothing_dead_looks_alive() {
     }
 }
 
+/// A hash that stands at `place` in the order of all: the inverse of the mixing.
+fn unmixed(place: u64) -> u32 {
+    let hash = (u32::try_from(place).unwrap() << (u32::BITS - HASH_BITS)).wrapping_mul(0x0e8b_2f51);
+    assert_eq!(u64::from(remixed(hash)), place);
+    hash
+}
+
+/// Chunks that have been made.
+fn chunks(table: &GhostTable) -> usize {
+    table.buckets.0.iter().flatten().count()
+}
+
+#[test]
+fn chunks_are_made_for_the_ghosts_that_come() {
+    let mut table = GhostTable::new(100_000, 100_000);
+    assert_eq!((table.buckets.0.len(), chunks(&table)), (37, 0));
+    for count in 1..=5 {
+        // As far apart as hashes are: each goes to a chunk of its own.
+        table.push(unmixed(count as u64 * (1 << HASH_BITS) / 6), 1);
+        assert_eq!(chunks(&table), count);
+    }
+    table.grow(200_000);
+    table.validate();
+    for count in 1..=5 {
+        let hash = unmixed(count as u64 * (1 << HASH_BITS) / 6);
+        assert!(table.contains(hash) && table.take(hash, 1) && !table.contains(hash));
+    }
+    assert!(chunks(&table) <= 10, "nothing is made for a look-up");
+    table.validate();
+}
+
 #[test]
 fn without_slots_nothing_is_kept_until_it_grows() {
     let mut table = GhostTable::new(0, 10);
     table.push(1, 1);
-    assert_eq!((table.take(1, 1), table.contains(1), table.buckets.len()), (false, false, 0));
+    assert_eq!((table.take(1, 1), table.contains(1), chunks(&table)), (false, false, 0));
     table.grow(1);
+    assert_eq!((table.take(1, 1), table.contains(1), chunks(&table)), (false, false, 0));
     table.push(1, 1);
-    assert_eq!((table.take(1, 1), table.buckets.len()), (true, CHUNK_BUCKETS));
+    assert_eq!((table.contains(2), table.take(1, 1), chunks(&table)), (false, true, 1));
     let sizes = [0, 1, 2_731, 2_732, 1_000_000].map(buckets_for);
     assert_eq!(sizes, [0, 256, 256, 512, 93_952], "chunks of 4,096 places");
 }

@@ -1,9 +1,12 @@
 //! Time: nothing that has ended is returned, and what has ended is reaped, with its cause.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ostler_core::{Cache, CacheBuilder, Cause, Change, InsertOptions, ManualClock, Stored, Ttl};
+use ostler_core::{
+    Cache, CacheBuilder, Cause, Change, Clock, InsertOptions, ManualClock, Stored, Ttl,
+};
 use ostler_tests::native;
 
 use super::Fixed;
@@ -79,6 +82,7 @@ fn an_overwritten_entry_ends_as_the_write_says() {
         (Ttl::OfCache, 30_000 + 4_000),
         (Ttl::Keep, 9_000),
         (Ttl::After(2 * SECOND), 4_000 + 2_000),
+        (Ttl::At(7_000), 7_000),
     ] {
         for heavy in [1, 900] {
             for policy in [None, Some("lru")] {
@@ -99,6 +103,45 @@ fn an_overwritten_entry_ends_as_the_write_says() {
                 cache.validate();
             }
         }
+    }
+}
+
+/// A clock that goes on by a millisecond each time it is read.
+#[derive(Clone, Debug, Default)]
+struct Restless(Arc<AtomicU64>);
+
+impl Clock for Restless {
+    fn now_ms(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn an_end_at_a_time_is_exact_however_long_the_write_takes() {
+    for (weight, policy) in [(1, None), (1, Some("lru")), (900, Some("lru"))] {
+        let clock = Restless::default();
+        let builder = Cache::<u64, u64>::builder(1000).shards(1).clock(clock.clone());
+        let builder = builder.weigher(|_, &value| value as u32);
+        let cache = match policy {
+            Some(name) => builder.policy(native(name)).build().expect("it is made"),
+            None => builder.build().expect("it is made"),
+        };
+        let _ = cache.insert_with(1, weight, InsertOptions::new().end(Ttl::At(5_000)));
+        for end in [Ttl::At(4_000), Ttl::Keep, Ttl::Keep] {
+            let _ = cache.insert_with(1, weight, InsertOptions::new().end(end));
+        }
+        assert_eq!(cache.update(1, |old| *old), Some(weight));
+        // What is read next is the time of the reading.
+        clock.0.store(3_998, Ordering::Relaxed);
+        let entry = cache.entry(&1).and_then(|entry| entry.remaining);
+        assert_eq!(entry, Some(Duration::from_millis(2)), "{weight} {policy:?}");
+        clock.0.store(3_999, Ordering::Relaxed);
+        assert_eq!(cache.peek(&1), Some(weight), "{weight} {policy:?}");
+        clock.0.store(4_000, Ordering::Relaxed);
+        assert_eq!(cache.peek(&1), None, "{weight} {policy:?}");
+        let stored = cache.insert_with(2, weight, InsertOptions::new().end(Ttl::At(4_001)));
+        assert_eq!((stored, cache.peek(&2)), (Stored::Rejected, None), "past: {weight} {policy:?}");
+        cache.validate();
     }
 }
 

@@ -146,7 +146,8 @@ fn a_guest_is_quarantined_by_its_digest_in_all_shards_at_once() {
     let stats = cache.stats();
     assert_eq!((stats.shards_in_charge, stats.policy_faults), (0, 3), "three faults, all seats");
     let events = std::mem::take(&mut *events.lock().expect("no panic"));
-    let quarantined = PolicyEvent::Quarantined { policy: guest.name.clone() };
+    let code = seated(&guest).code_id();
+    let quarantined = PolicyEvent::Quarantined { policy: guest.name.clone(), code };
     assert_eq!(events.iter().filter(|&event| *event == quarantined).count(), 1);
     let renamed = Guest { name: "innocent".to_owned(), ..guest };
     let policy = seated(&renamed);
@@ -156,6 +157,29 @@ fn a_guest_is_quarantined_by_its_digest_in_all_shards_at_once() {
     cache.set_policy(native("lru")).expect("the seat changes");
     cache.set_policy(policy).expect("it is trusted again");
     assert_eq!(cache.stats().shards_in_charge, 8);
+}
+
+#[test]
+fn a_cache_that_is_told_of_a_quarantine_keeps_to_it() {
+    let policy = seated(&with_name("never_evicts"));
+    let cache = Cache::<u64, u64>::builder(800).shards(2).policy(Arc::clone(&policy));
+    let cache = cache.quarantined([policy.code_id()]).build().expect("it is made");
+    for key in 0..4_000 {
+        let _ = cache.insert(key, key);
+    }
+    cache.run_pending();
+    cache.validate();
+    let status = cache.seat_status();
+    assert_eq!(status.desired.as_deref(), Some("never_evicts"), "it is still the one wanted");
+    assert_eq!((status.actual, status.faults), (vec![None, None], vec![None, None]));
+    assert_eq!((cache.stats().policy_faults, cache.len()), (0, 800), "the fallback serves");
+    let refused = cache.set_policy(Arc::clone(&policy)).expect_err("it is not trusted");
+    assert_eq!(refusal(&refused), "quarantined");
+    cache.set_policy(native("lru")).expect("others may");
+    assert_eq!(refusal(&cache.rollback().expect_err("it is not trusted")), "quarantined");
+    cache.pardon(&*policy);
+    cache.rollback().expect("it is trusted again");
+    assert_eq!(cache.stats().shards_in_charge, 2);
 }
 
 #[test]

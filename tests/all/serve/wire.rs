@@ -1,4 +1,4 @@
-//! Whatever a network and a disk bring: crowds, slow clients, broken requests, a full disk, a power cut.
+//! Whatever a network and a disk bring: crowds, slow clients, broken requests, a full disk, a kill.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -102,18 +102,18 @@ fn broken_http_is_refused_and_the_next_request_is_served() {
         b"\r\n\r\n\r\n".to_vec(),
         b"GET\r\n\r\n".to_vec(),
         b"GET / HTTP/9.9\r\n\r\n".to_vec(),
-        b"GET /healthz HTTP/1.1\r\nhost: a\r\n: no name\r\n\r\n".to_vec(),
-        b"GET /healthz HTTP/1.1\r\nhost: a\r\nbroken header\r\n\r\n".to_vec(),
-        b"GET /\0 HTTP/1.1\r\nhost: a\r\n\r\n".to_vec(),
+        b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n: no name\r\n\r\n".to_vec(),
+        b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nbroken header\r\n\r\n".to_vec(),
+        b"GET /\0 HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec(),
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS greeting\r\n\r\n".to_vec(),
         b"*1\r\n$4\r\nPING\r\n".to_vec(),
-        b"PUT /v1/policies/a HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n".to_vec(),
-        b"PUT /v1/policies/a HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".to_vec(),
-        b"PUT /v1/policies/a HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999999999999999\r\n\r\n".to_vec(),
-        b"PUT /v1/policies/a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_vec(),
-        b"PUT /v1/policies/a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\n".to_vec(),
-        format!("GET /{long} HTTP/1.1\r\nhost: a\r\n\r\n").into_bytes(),
-        format!("GET / HTTP/1.1\r\nhost: a\r\nlong: {long}\r\n\r\n").into_bytes(),
+        b"PUT /v1/policies/a HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n".to_vec(),
+        b"PUT /v1/policies/a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".to_vec(),
+        b"PUT /v1/policies/a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999999999999999\r\n\r\n".to_vec(),
+        b"PUT /v1/policies/a HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n".to_vec(),
+        b"PUT /v1/policies/a HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\n".to_vec(),
+        format!("GET /{long} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes(),
+        format!("GET / HTTP/1.1\r\nhost: localhost\r\nlong: {long}\r\n\r\n").into_bytes(),
         format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(10_000)).into_bytes(),
         (0..=255).cycle().take(100_000).collect(),
     ];
@@ -136,7 +136,7 @@ fn broken_http_is_refused_and_the_next_request_is_served() {
 fn begin_upload(server: &Served, name: &str, (module, sent): (&[u8], usize)) -> TcpStream {
     let mut stream = connect(server.http());
     let head = format!(
-        "PUT /v1/policies/{name} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        "PUT /v1/policies/{name} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         module.len()
     );
     stream.write_all(head.as_bytes()).expect("it takes the head");
@@ -188,7 +188,7 @@ fn a_truncated_upload_leaves_nothing() {
 }
 
 #[test]
-fn a_power_cut_during_an_upload_loses_nothing_that_was_confirmed() {
+fn a_kill_during_an_upload_loses_nothing_that_was_confirmed() {
     let data = tempfile::tempdir().expect("a folder of our own");
     let args = ["--data-dir", data.path().to_str().expect("a path in UTF-8")];
     let mut confirmed = BTreeSet::new();
@@ -219,7 +219,7 @@ fn a_power_cut_during_an_upload_loses_nothing_that_was_confirmed() {
 }
 
 #[test]
-fn a_policy_in_charge_comes_back_after_a_power_cut() {
+fn a_policy_in_charge_comes_back_after_a_kill() {
     let data = tempfile::tempdir().expect("a folder of our own");
     let args = ["--data-dir", data.path().to_str().expect("a path in UTF-8")];
     let server = serve(&args);
@@ -307,11 +307,51 @@ fn a_stop_lets_clients_have_their_replies() {
         requests.extend(format!("SET key:{number} {number}\r\n").bytes());
     }
     stream.write_all(&requests).expect("it takes requests");
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line).expect("the first reply");
+    // All have been run once the last one can be seen; their replies may still be on their way.
+    let mut other = server.connect();
+    loop {
+        other.write_all(b"EXISTS key:999\r\n").expect("it takes a request");
+        let mut reply = [0; 4];
+        other.read_exact(&mut reply).expect("a reply");
+        if &reply == b":1\r\n" {
+            break;
+        }
+    }
     let (status, log) = server.stop();
     assert!(status.success(), "{log}");
-    let rest = reader.lines().map_while(Result::ok).collect::<Vec<String>>();
-    assert!(rest.iter().all(|line| line == "+OK"), "{rest:?}");
+    let replies = BufReader::new(stream).lines().map_while(Result::ok).collect::<Vec<String>>();
+    assert_eq!(replies, vec!["+OK"; 1_000]);
+}
+
+#[test]
+fn clients_leave_files_for_probes_where_the_system_allows_few() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 300; exec \"$0\" \"$@\""]).arg(binary());
+    command.args(["serve", "--resp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--threads", "1"]);
+    let server = Served::run(command);
+    // A quarter for HTTP, 68 for the server itself.
+    let clients_max = 300 - 75 - 68;
+    assert_eq!(server.metric("ostler_clients_max", &[]), f64::from(clients_max));
+    let mut clients: Vec<TcpStream> = (0..clients_max).map(|_| server.connect()).collect();
+    for stream in &mut clients {
+        assert_reply(stream, b"PING\r\n", b"+PONG\r\n");
+    }
+    let refused = format!(
+        "-ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system is \
+         not able to handle the specified number of clients, try with {clients_max}\r\n"
+    );
+    assert_reply(&mut clients[0], b"CONFIG SET maxclients 5000\r\n", refused.as_bytes());
+    assert_eq!(server.metric("ostler_clients_max", &[]), f64::from(clients_max));
+    for _ in 0..20 {
+        let refused = read_to_end(&mut server.connect());
+        assert_eq!(String::from_utf8_lossy(&refused), "-ERR max number of clients reached\r\n");
+    }
+    // Whoever holds connections to the API makes room for the next one.
+    let silent: Vec<TcpStream> = (0..100).map(|_| connect(server.http())).collect();
+    assert_eq!(server.ask("GET", "/healthz", b"").status, 200);
+    drop((silent, clients));
+    let (status, log) = server.stop();
+    assert!(status.success(), "{log}");
+    assert_eq!(log.matches("fewer clients than the settings say").count(), 1, "{log}");
+    assert_eq!(log.matches("could not be taken").count(), 0, "{log}");
 }

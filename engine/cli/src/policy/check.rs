@@ -10,16 +10,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use ostler::{PolicySource, PolicySpec};
-use ostler_abi::{Kind, Record, Setup};
-use ostler_core::{PolicyFault, PolicyInstance};
+use ostler_abi::{
+    Access, AccessKind, Ask, Asks, Candidate, Kind, Outlook, PolicyKind, Record, Setup, hash_u64,
+};
+use ostler_core::{PolicyFault, PolicyInstance, PrefetchInstance, WarmingInstance};
 use ostler_server::policies::conformance;
 use ostler_wasm::PolicyModule;
 
 use crate::{EXIT_DONE, EXIT_FAILED};
 use verdict::{Findings, Memory};
 
-/// Slots at which a policy's memory is measured.
-const MEASURED_SLOTS: u32 = 10_000;
+/// Slots, accesses or candidates after which a policy's memory is measured.
+const MEASURED_COUNT: u32 = 10_000;
 
 /// Arguments of `ostler policy check`.
 #[derive(Debug, clap::Args)]
@@ -90,22 +92,59 @@ fn examine(bytes: &[u8], spec: &PolicySpec) -> Result<Findings> {
     let params = module.manifest().params(&spec.params)?;
     let report = conformance::run(&module, &params, &mut findings.verdict);
     findings.scenarios = report.checks;
-    findings.memory = Some(Memory {
-        bytes_per_slot: module.manifest().bytes_per_slot(),
-        base_bytes: module.manifest().base_bytes(),
-        slots: MEASURED_SLOTS,
-        limit: module.manifest().memory_bytes_max(MEASURED_SLOTS),
-        measured: measure(&module, &params).map_err(|fault| fault.to_string()),
-    });
+    findings.memory = Some(memory_of(&module, &params));
     Ok(findings)
+}
+
+/// What the policy says it takes, and what an instance takes that was used.
+fn memory_of(module: &PolicyModule, params: &str) -> Memory {
+    let manifest = module.manifest();
+    let (unit, slots, measured) = match manifest.kind() {
+        PolicyKind::Prefetch => ("accesses", 0, measure_prefetch(module, params)),
+        PolicyKind::Warming => ("candidates", 0, measure_warming(module, params)),
+        _ => ("slots", MEASURED_COUNT, measure(module, params)),
+    };
+    Memory {
+        bytes_per_slot: manifest.bytes_per_slot(),
+        base_bytes: manifest.base_bytes(),
+        count: MEASURED_COUNT,
+        unit,
+        limit: manifest.memory_bytes_max(slots),
+        measured: measured.map_err(|fault| fault.to_string()),
+    }
+}
+
+/// Memory of an instance that has heard of as many keys, bytes.
+fn measure_prefetch(module: &PolicyModule, params: &str) -> Result<u64, PolicyFault> {
+    let setup = Setup { capacity: u64::from(MEASURED_COUNT), slots: 0, seed: 1 };
+    let mut instance = module.instantiate_prefetch(setup, params)?;
+    for number in 0..MEASURED_COUNT {
+        let key = number.to_string();
+        let key_len = u32::try_from(key.len()).unwrap_or(0);
+        let hash = hash_u64(u64::from(number), 0);
+        let access = Access { key_at: 0, key_len, ..Access::new(AccessKind::Miss, hash) };
+        let (mut buffer, mut keys) = ([Ask::ZERO; 1], [0; 1]);
+        instance.predict(&[access], key.as_bytes(), &mut Asks::new(&mut buffer, &mut keys))?;
+    }
+    Ok(instance.memory_bytes())
+}
+
+/// Memory of an instance that has ranked as many keys, bytes.
+fn measure_warming(module: &PolicyModule, params: &str) -> Result<u64, PolicyFault> {
+    let setup = Setup { capacity: u64::from(MEASURED_COUNT), slots: 0, seed: 1 };
+    let mut instance = module.instantiate_warming(setup, params)?;
+    let candidates = vec![Candidate { accesses: 1, weight: 1, ..Candidate::ZERO }; 10_000];
+    let mut scores = vec![0; candidates.len()];
+    instance.rank(&Outlook::default(), &candidates, &mut scores)?;
+    Ok(instance.memory_bytes())
 }
 
 /// Memory of an instance that holds as many entries as it has slots, bytes.
 fn measure(module: &PolicyModule, params: &str) -> Result<u64, PolicyFault> {
-    let setup = Setup { capacity: u64::from(MEASURED_SLOTS), slots: MEASURED_SLOTS, seed: 1 };
+    let setup = Setup { capacity: u64::from(MEASURED_COUNT), slots: MEASURED_COUNT, seed: 1 };
     let mut instance = module.instantiate(setup, params)?;
-    for slot in 0..MEASURED_SLOTS {
-        let key_hash = ostler_abi::hash_u64(u64::from(slot), 0);
+    for slot in 0..MEASURED_COUNT {
+        let key_hash = hash_u64(u64::from(slot), 0);
         if let Some(place) = instance.events().first_mut() {
             *place = Record { key_hash, ..Record::new(Kind::Insert, slot) };
         }
@@ -182,6 +221,29 @@ mod tests {
         assert_eq!(status, EXIT_FAILED, "{table}");
         assert!(table.contains("refused: conformance: equal weights"), "{table}");
         assert!(table.contains("Budget"), "{table}");
+    }
+
+    /// One of each further kind, as its author would check it.
+    #[test]
+    fn prefetch_and_warming_policies_are_checked_by_their_own_scenarios() {
+        let guest = |path: &str| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/");
+            std::fs::read_to_string(format!("{folder}{path}.wat")).unwrap()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let rows = [
+            ("warming/good_accesses", EXIT_DONE, "numbers at their bounds"),
+            ("warming/good_accesses", EXIT_DONE, "taken at 10000 candidates"),
+            ("prefetch/too_sure", EXIT_FAILED, "refused: conformance: numbers in strides"),
+            ("warming/one_score_less", EXIT_FAILED, "bad answer: 7 scores for 8 candidates"),
+            ("warming/trap", EXIT_FAILED, "refused: conformance: histories as they come: trap"),
+            ("model/trap", EXIT_FAILED, "refused: conformance: "),
+        ];
+        for (path, expected_status, expected) in rows {
+            let (status, table) = check(&file(&dir, &guest(path)), Format::Table);
+            assert_eq!(status, expected_status, "{path}: {table}");
+            assert!(table.contains(expected), "{path}: {expected} in {table}");
+        }
     }
 
     #[test]

@@ -63,8 +63,7 @@ pub(crate) fn with_manifest(module: &[u8], manifest: &str) -> Result<Vec<u8>> {
             continue;
         }
         if let Some((id, range)) = payload.as_section() {
-            let (start, end) = (usize::try_from(range.start)?, usize::try_from(range.end)?);
-            packed.section(&RawSection { id, data: &module[start..end] });
+            packed.section(&RawSection { id, data: &module[range] });
         }
     }
     let data = manifest.as_bytes().into();

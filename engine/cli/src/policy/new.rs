@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Where to make the folder.
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
+    /// What the policy is for.
+    #[arg(long, value_enum, default_value_t = For::Eviction)]
+    kind: For,
     /// Language of the policy.
     #[arg(long, value_enum, default_value_t = Lang::Rust)]
     lang: Lang,
@@ -39,6 +42,17 @@ pub(crate) struct Args {
 enum Lang {
     Rust,
     C,
+}
+
+/// A kind of policy that there is a template for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum For {
+    /// Chooses what a full cache gives up.
+    Eviction,
+    /// Asks for keys before they are requested.
+    Prefetch,
+    /// Ranks what a cold cache fetches first.
+    Warming,
 }
 
 /// One file of a template: its path in the new folder and its text.
@@ -60,7 +74,27 @@ const RUST: Template = Template {
     ],
 };
 
-/// How the Rust template names the SDK.
+const RUST_PREFETCH: Template = Template {
+    name: "follow-up",
+    files: &[
+        ("Cargo.toml", include_str!("../../../../sdk/templates/rust-prefetch/Cargo.toml")),
+        ("src/lib.rs", include_str!("../../../../sdk/templates/rust-prefetch/src/lib.rs")),
+        ("README.md", include_str!("../../../../sdk/templates/rust-prefetch/README.md")),
+        (".gitignore", include_str!("../../../../sdk/templates/rust-prefetch/.gitignore")),
+    ],
+};
+
+const RUST_WARMING: Template = Template {
+    name: "well-used",
+    files: &[
+        ("Cargo.toml", include_str!("../../../../sdk/templates/rust-warming/Cargo.toml")),
+        ("src/lib.rs", include_str!("../../../../sdk/templates/rust-warming/src/lib.rs")),
+        ("README.md", include_str!("../../../../sdk/templates/rust-warming/README.md")),
+        (".gitignore", include_str!("../../../../sdk/templates/rust-warming/.gitignore")),
+    ],
+};
+
+/// How the Rust templates name the SDK.
 const RUST_SDK: &str = "path = \"../..\"";
 
 const C: Template = Template {
@@ -77,9 +111,10 @@ const C: Template = Template {
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     check_name(&args.name).map_err(crate::usage)?;
     let folder = args.dir.join(&args.name);
+    let template = template(args).map_err(crate::usage)?;
     let files = match args.lang {
-        Lang::Rust => rust_files(&args.name, &sdk_path(args)?)?,
-        Lang::C => fill(&C, &args.name),
+        Lang::Rust => rust_files(template, &args.name, &sdk_path(args)?)?,
+        Lang::C => fill(template, &args.name),
     };
     write_files(&folder, &files)?;
     let (folder, name) = (folder.display(), &args.name);
@@ -87,6 +122,17 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "next: ostler policy build {folder}")?;
     writeln!(out, "then: ostler policy check {folder}/{name}.wasm")?;
     Ok(())
+}
+
+/// The template for what was asked.
+fn template(args: &Args) -> Result<&'static Template> {
+    match (args.lang, args.kind) {
+        (Lang::Rust, For::Eviction) => Ok(&RUST),
+        (Lang::Rust, For::Prefetch) => Ok(&RUST_PREFETCH),
+        (Lang::Rust, For::Warming) => Ok(&RUST_WARMING),
+        (Lang::C, For::Eviction) => Ok(&C),
+        (Lang::C, _) => bail!("the template in C is an eviction policy: leave out --kind"),
+    }
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -121,10 +167,10 @@ fn sdk_path(args: &Args) -> Result<PathBuf> {
     )
 }
 
-fn rust_files(name: &str, sdk: &Path) -> Result<Vec<(&'static str, String)>> {
+fn rust_files(template: &Template, name: &str, sdk: &Path) -> Result<Vec<(&'static str, String)>> {
     let sdk = sdk.to_str().filter(|sdk| !sdk.contains(['\'', '\n']));
     let sdk = sdk.context("the path of the SDK cannot be written into a Cargo.toml")?;
-    let mut files = fill(&RUST, name);
+    let mut files = fill(template, name);
     for (_, text) in &mut files {
         *text = text.replace(RUST_SDK, &format!("path = '{sdk}'"));
     }
@@ -190,7 +236,13 @@ mod tests {
 
     #[test]
     fn no_name_of_the_template_is_left() {
-        for (template, path_in_text) in [(&RUST, "MyOwnParams"), (&C, "\"my-own\"")] {
+        let templates = [
+            (&RUST, "MyOwnParams"),
+            (&RUST_PREFETCH, "MyOwnParams"),
+            (&RUST_WARMING, "MyOwnParams"),
+            (&C, "\"my-own\""),
+        ];
+        for (template, path_in_text) in templates {
             let files = fill(template, "my-own");
             let old_type = type_name(template.name);
             for (path, text) in &files {
@@ -202,11 +254,13 @@ mod tests {
 
     #[test]
     fn a_rust_policy_names_the_sdk_twice_by_its_path() {
-        let files = rust_files("mine", Path::new("/some where/sdk")).unwrap();
-        let cargo_toml = &files[0].1;
-        assert_eq!(cargo_toml.matches("path = '/some where/sdk'").count(), 2, "{cargo_toml}");
-        assert!(!cargo_toml.contains(RUST_SDK));
-        assert!(rust_files("mine", Path::new("/it's/sdk")).is_err());
+        for template in [&RUST, &RUST_PREFETCH, &RUST_WARMING] {
+            let files = rust_files(template, "mine", Path::new("/some where/sdk")).unwrap();
+            let cargo_toml = &files[0].1;
+            assert_eq!(cargo_toml.matches("path = '/some where/sdk'").count(), 2, "{cargo_toml}");
+            assert!(!cargo_toml.contains(RUST_SDK));
+        }
+        assert!(rust_files(&RUST, "mine", Path::new("/it's/sdk")).is_err());
     }
 
     #[test]
@@ -223,9 +277,12 @@ mod tests {
         let args = |sdk: &str| Args {
             name: "mine".into(),
             dir: "/".into(),
+            kind: For::Eviction,
             lang: Lang::Rust,
             sdk: Some(sdk.into()),
         };
+        let odd = Args { kind: For::Warming, lang: Lang::C, ..args("/") };
+        assert!(template(&odd).is_err_and(|error| error.to_string().contains("leave out --kind")));
         assert!(sdk_path(&args("/")).unwrap_err().to_string().contains("`sdk` folder"));
         let sdk = concat!(env!("CARGO_MANIFEST_DIR"), "/../../sdk");
         assert!(sdk_path(&args(sdk)).unwrap().is_absolute());

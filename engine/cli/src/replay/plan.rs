@@ -12,7 +12,9 @@ use ostler_replay::{
 };
 
 use super::belady;
+use super::prefetching::Prefetching;
 use super::progress::Progress;
+use crate::adaptive::{Adaptive, LIVE_ADAPTIVE};
 use crate::usage;
 
 /// Longest trace that is held in memory and shared by all runs; 24 bytes a request, so 1.2 GB. A
@@ -25,6 +27,8 @@ const UNPOISONED: &str = "nothing panics while a run stores its report";
 pub(crate) enum Contender {
     /// A policy.
     Policy(Arc<Policy>),
+    /// A portfolio of policies, of which the better one takes over.
+    Adaptive(Adaptive),
     /// The offline optimum.
     Belady,
 }
@@ -59,6 +63,8 @@ pub(crate) struct Plan {
     /// Records handed over at a time, or kept in a live shard's ring, where that was given.
     pub(crate) batch: Option<u32>,
     pub(crate) path: EventPath,
+    /// The prefetch policy beside each contender.
+    pub(crate) prefetching: Option<Prefetching>,
     pub(crate) jobs: usize,
 }
 
@@ -137,6 +143,9 @@ impl Plan {
         let name = trace.to_string();
         let policy = match (contender, shared) {
             (Contender::Policy(policy), _) => policy,
+            (Contender::Adaptive(adaptive), _) => {
+                return self.adapt(trace, shared, (config, adaptive), progress);
+            }
             (Contender::Belady, Some(requests)) => {
                 let report = belady::play(&name, config, requests);
                 advance(requests.len() as u64);
@@ -147,6 +156,14 @@ impl Plan {
             ),
         };
         let subject = RunSubject { trace: &name, policy: policy.name(), params: policy.params() };
+        if let Some(prefetching) = &self.prefetching {
+            let run = prefetching.run(&**policy, *config);
+            let outcome = match shared {
+                Some(requests) => run.play_loaded(requests, &advance),
+                None => run.play_stream(&mut trace.open()?, &advance)?,
+            };
+            return Ok(prefetching.report(subject, config, &outcome));
+        }
         if self.path == EventPath::Exact {
             let outcome = match shared {
                 Some(requests) => run_loaded(&**policy, *config, requests, &advance),
@@ -161,6 +178,34 @@ impl Plan {
             None => run.play_stream(&mut trace.open()?, &advance)?,
         };
         Ok(RunReport::of_live(subject, &config, &outcome))
+    }
+
+    /// Plays a run whose policy changes.
+    fn adapt(
+        &self,
+        trace: &TraceSource,
+        shared: Option<&[Request]>,
+        (config, adaptive): (&RunConfig, &Adaptive),
+        progress: &Progress,
+    ) -> Result<RunReport> {
+        if self.path == EventPath::Live {
+            return Err(usage(LIVE_ADAPTIVE));
+        }
+        let footprint = match (config.weights, shared) {
+            (WeightMode::Objects, _) => Footprint::default(),
+            (WeightMode::Bytes, Some(requests)) => Footprint::of(requests),
+            (WeightMode::Bytes, None) => Footprint::read(trace.open()?)?,
+        };
+        let run = adaptive.run(*config, footprint.entries_within(config.capacity))?;
+        let advance = |requests| progress.advance(requests);
+        let outcome = match shared {
+            Some(requests) => run.play_loaded(requests, &advance),
+            None => run.play_stream(&mut trace.open()?, &advance)?,
+        };
+        let name = trace.to_string();
+        let subject =
+            RunSubject { trace: &name, policy: adaptive.name(), params: adaptive.params() };
+        Ok(RunReport::new(subject, config, &outcome))
     }
 
     fn live_config(&self, config: &RunConfig) -> LiveConfig {

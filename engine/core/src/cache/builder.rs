@@ -1,5 +1,6 @@
 //! Settings of a cache.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +13,11 @@ use crate::clock::{Clock, SystemClock};
 use crate::flight::Flights;
 use crate::hashing::{DefaultHashBuilder, Keys};
 use crate::live::{Budget, Lifetimes, LiveShard, ShardSetup};
+use crate::model_shelf::ModelShelf;
 use crate::options::Cause;
 use crate::quarantine::Quarantine;
 use crate::source::InstanceSource;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, Mutex};
 
 /// Shards at most by default, and at most at all.
 const SHARDS_DEFAULT_MAX: usize = 64;
@@ -63,6 +65,7 @@ pub struct CacheBuilder<K, V, S = DefaultHashBuilder> {
     notes_len_max: Option<usize>,
     insert_wait: Duration,
     faults_max: u32,
+    quarantined: HashSet<String>,
     restore_after: Option<Duration>,
     weigher: Option<Weigher<K, V>>,
     listener: Option<Listener<K, V>>,
@@ -110,6 +113,7 @@ impl<K, V> CacheBuilder<K, V> {
             notes_len_max: None,
             insert_wait: Duration::from_micros(50),
             faults_max: 3,
+            quarantined: HashSet::new(),
             restore_after: None,
             weigher: None,
             listener: None,
@@ -329,6 +333,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
             notes_len_max: self.notes_len_max,
             insert_wait: self.insert_wait,
             faults_max: self.faults_max,
+            quarantined: self.quarantined,
             restore_after: self.restore_after,
             weigher: self.weigher,
             listener: self.listener,
@@ -420,6 +425,25 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         self
     }
 
+    /// Policies' code that is quarantined from the start, by [`InstanceSource::code_id`]: what a cache
+    /// before this one told of with [`PolicyEvent::Quarantined`](crate::PolicyEvent::Quarantined).
+    /// Where the policy to put in charge is among them, it is appointed and gets no seat: the engine
+    /// evicts by itself until another is appointed, or this one again after a
+    /// [pardon](Cache::pardon). By default none.
+    ///
+    /// ```
+    /// # use ostler_core::Cache;
+    /// let kept = ["sha256:0123…".to_owned()];
+    /// let cache = Cache::<u32, u32>::builder(10_000).quarantined(kept).build()?;
+    /// # let _ = cache.insert(1, 1);
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn quarantined(mut self, codes: impl IntoIterator<Item = String>) -> Self {
+        self.quarantined.extend(codes);
+        self
+    }
+
     /// Gives the seat back to a policy that lost it by a fault, this long after, and after twice as
     /// long each further time. Done by [`Cache::run_pending`]. By default never.
     ///
@@ -451,10 +475,12 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> CacheBuilder<K, V, S> {
     /// assert!(cache.is_empty());
     /// # Ok::<(), ostler_core::BuildError>(())
     /// ```
-    pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
+    pub fn build(mut self) -> Result<Cache<K, V, S>, BuildError> {
+        let quarantined = std::mem::take(&mut self.quarantined);
         let shards = self.shard_count()?;
         let clock = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new()));
-        let quarantine = Arc::new(Quarantine::new(self.faults_max));
+        let quarantine = Arc::new(Quarantine::new(self.faults_max, quarantined));
+        let models = Arc::new(ModelShelf::default());
         let loads = Arc::new(Flights::new(self.hasher.clone()));
         let expected = self.expected_entries.unwrap_or(self.capacity.min(EXPECTED_DEFAULT_MAX));
         let notes_len_max = self.notes_len_max.unwrap_or_else(|| {
@@ -476,13 +502,13 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> CacheBuilder<K, V, S> {
             lifetimes: self.lifetimes,
             seed: ostler_abi::hash_u64(index as u64, self.seed),
             quarantine: Arc::clone(&quarantine),
+            models: Arc::clone(&models),
             clock: Arc::clone(&clock),
         };
         let shards: Box<[_]> = (0..shards)
             .map(|index| LiveShard::new(&setup(index), self.hasher.clone(), Arc::clone(&loads)))
             .collect();
         let inner = Inner {
-            shards,
             keys: Keys(self.hasher),
             clock: Arc::clone(&clock),
             weigher: self.weigher,
@@ -491,12 +517,17 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> CacheBuilder<K, V, S> {
             listener_panics: AtomicU64::new(0),
             loads,
             quarantine: Arc::clone(&quarantine),
-            control: Control::new(self.restore_after),
+            models,
+            control: Control::new(self.restore_after, shards.len()),
+            tap_turn: Mutex::new(None),
             slack: self.slack,
+            shards,
         };
         let cache = Cache { inner: Arc::new(inner) };
-        if let Some(policy) = self.policy {
-            cache.set_policy(policy)?;
+        match self.policy {
+            Some(policy) if quarantine.holds_code(&policy.code_id()) => cache.desire(policy),
+            Some(policy) => drop(cache.set_policy(policy)?),
+            None => {}
         }
         Ok(cache)
     }

@@ -1,6 +1,9 @@
 //! Who is in charge: appointments, the way back, faults and restoration.
 
+mod appointments;
+
 use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::thread::ThreadId;
@@ -8,6 +11,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use self::appointments::Appointments;
+pub use self::appointments::Arm;
 use crate::cache::Cache;
 use crate::cache::builder::budget_of;
 use crate::fault::PolicyFault;
@@ -35,13 +40,6 @@ pub(super) struct Control {
     restore_after: Option<Duration>,
 }
 
-#[derive(Default)]
-struct Appointments {
-    desired: Option<Charge>,
-    previous: Option<Arc<dyn InstanceSource>>,
-    serial: u64,
-}
-
 /// When policies that lost their seat get it back.
 #[derive(Default)]
 struct Restoration {
@@ -50,12 +48,12 @@ struct Restoration {
 }
 
 impl Control {
-    pub(super) fn new(restore_after: Option<Duration>) -> Self {
+    pub(super) fn new(restore_after: Option<Duration>, shards: usize) -> Self {
         Self {
             turn: Mutex::new(()),
             holder: Mutex::new(None),
             capacity_next: Mutex::new(None),
-            appointments: Mutex::new(Appointments::default()),
+            appointments: Mutex::new(Appointments::new(shards)),
             restoration: Mutex::new(Restoration::default()),
             restore_after,
         }
@@ -126,6 +124,14 @@ pub enum SeatError {
     /// There is no policy before this one.
     #[error("there is no earlier policy to go back to")]
     NoPrevious,
+    /// The cache has no shard of this number.
+    #[error("there is no shard {shard}: the cache has {shards}, numbered from 0")]
+    NoShard {
+        /// The number that was given.
+        shard: usize,
+        /// How many there are.
+        shards: usize,
+    },
 }
 
 /// What a change of the policy did.
@@ -157,12 +163,13 @@ pub struct Handover {
 ///     match event {
 ///         PolicyEvent::Changed { to, adopted, .. } => format!("{to} adopted {adopted} entries"),
 ///         PolicyEvent::Faulted { policy, fault } => format!("{policy} lost a seat: {fault}"),
-///         PolicyEvent::Quarantined { policy } => format!("{policy} gets no seat any more"),
+///         PolicyEvent::Quarantined { policy, .. } => format!("{policy} gets no seat any more"),
 ///         PolicyEvent::Restored { policy, shards } => format!("{policy} is back in {shards} shards"),
 ///         _ => "something new".to_owned(),
 ///     }
 /// }
-/// let event = PolicyEvent::Quarantined { policy: "mine".to_owned() };
+/// let (policy, code) = ("mine".to_owned(), "sha256:0123…".to_owned());
+/// let event = PolicyEvent::Quarantined { policy, code };
 /// assert_eq!(line(&event), "mine gets no seat any more");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +181,15 @@ pub enum PolicyEvent {
         from: Option<String>,
         /// The policy in charge now.
         to: String,
+        /// Entries handed over.
+        adopted: u64,
+    },
+    /// A policy took the seats of some shards, by [`Cache::set_policy_on`].
+    Dealt {
+        /// The policy in charge of them now.
+        policy: String,
+        /// The shards, ascending.
+        shards: Vec<usize>,
         /// Entries handed over.
         adopted: u64,
     },
@@ -195,6 +211,9 @@ pub enum PolicyEvent {
     Quarantined {
         /// Its name.
         policy: String,
+        /// Its code, as [`InstanceSource::code_id`] names it: that is what is quarantined, under
+        /// whatever name, and what a cache made later can be [told](crate::CacheBuilder::quarantined).
+        code: String,
     },
     /// A policy that had lost seats has them back.
     Restored {
@@ -216,12 +235,15 @@ pub enum PolicyEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SeatStatus {
-    /// The policy that was appointed last, none where there was none.
+    /// The policy that was appointed to all shards last, none where there was none.
     pub desired: Option<String>,
     /// Its parameters, flat JSON.
     pub params: Option<String>,
     /// The policy that a rollback would appoint.
     pub previous: Option<String>,
+    /// Shards with a policy of their own, those that got it at once together; empty where all have the
+    /// desired one.
+    pub arms: Vec<Arm>,
     /// The policy in charge of each shard, none where the fallback serves.
     pub actual: Vec<Option<String>>,
     /// Why the last holder of each shard's seat lost it.
@@ -235,6 +257,8 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     ///
     /// Cost: some microseconds for each instance and some hundred nanoseconds for each entry, on the
     /// calling thread; other threads are held up for a slice of 128 entries at most.
+    ///
+    /// Where shards had policies [of their own](Self::set_policy_on), that is over.
     ///
     /// # Errors
     ///
@@ -253,10 +277,55 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     /// }
     /// ```
     pub fn set_policy(&self, policy: Arc<dyn InstanceSource>) -> Result<Handover, SeatError> {
-        self.appoint(Some(policy))
+        self.appoint(Some(policy), None)
+    }
+
+    /// Puts `policy` in charge of some shards, as [`set_policy`](Self::set_policy) does of all: the arms
+    /// of a comparison on live requests. The others keep what they have, and `shards` that had a policy
+    /// of their own lose that one. A fault, quarantine and restoration concern each shard's own policy.
+    ///
+    /// It lasts until [`set_policy`](Self::set_policy) or [`rollback`](Self::rollback) unites the
+    /// shards. Naming every shard is [`set_policy`](Self::set_policy), naming none does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SeatError`]; every shard has the policy then that it had before.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use ostler_core::{Cache, InstanceSource, SeatError};
+    ///
+    /// fn try_out(cache: &Cache<String, u32>, policy: Arc<dyn InstanceSource>) -> Result<(), SeatError> {
+    ///     let odd: Vec<usize> = (0..cache.shards()).filter(|shard| shard % 2 == 1).collect();
+    ///     cache.set_policy_on(&odd, policy)?;
+    ///     let ratios: Vec<f64> = cache.shard_stats().iter().map(|stats| stats.hit_ratio()).collect();
+    ///     println!("{ratios:?}");
+    ///     cache.rollback()?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn set_policy_on(
+        &self,
+        shards: &[usize],
+        policy: Arc<dyn InstanceSource>,
+    ) -> Result<Handover, SeatError> {
+        let count = self.inner.shards.len();
+        if let Some(&shard) = shards.iter().find(|&&shard| shard >= count) {
+            return Err(SeatError::NoShard { shard, shards: count });
+        }
+        let mut places = shards.to_vec();
+        places.sort_unstable();
+        places.dedup();
+        if places.is_empty() {
+            return Ok(Handover { adopted: 0, shards: 0 });
+        }
+        self.appoint(Some(policy), (places.len() < count).then_some(places))
     }
 
     /// Puts the policy before this one in charge again, as a fresh instance that adopts all entries.
+    /// Where shards have policies [of their own](Self::set_policy_on), that is the one that was in
+    /// charge of all before: a rollback ends a comparison, and after a promotion by
+    /// [`set_policy`](Self::set_policy) it goes back to what was there before the comparison.
     ///
     /// # Errors
     ///
@@ -275,7 +344,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     /// }
     /// ```
     pub fn rollback(&self) -> Result<Handover, SeatError> {
-        self.appoint(None)
+        self.appoint(None, None)
     }
 
     /// Trusts a quarantined policy again. It gets no seat by that.
@@ -303,12 +372,13 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
     #[must_use]
     pub fn seat_status(&self) -> SeatStatus {
         let appointments = self.inner.control.appointments.lock();
-        let desired = appointments.desired.as_ref().map(|charge| &charge.source);
+        let desired = appointments.whole();
         let label = |charge: Charge| charge.source.label().to_owned();
         SeatStatus {
             desired: desired.map(|source| source.label().to_owned()),
             params: desired.map(|source| source.params().to_owned()),
-            previous: appointments.previous.as_ref().map(|source| source.label().to_owned()),
+            previous: appointments.fallen_back_to().map(|source| source.label().to_owned()),
+            arms: appointments.arms(),
             actual: self.inner.shards.iter().map(|shard| shard.charge().map(label)).collect(),
             faults: self.inner.shards.iter().map(|shard| shard.seat_fault()).collect(),
         }
@@ -386,11 +456,17 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         }
     }
 
-    /// Appoints `source`, or the policy before this one where that is none.
-    fn appoint(&self, source: Option<Arc<dyn InstanceSource>>) -> Result<Handover, SeatError> {
-        let previous = || self.inner.control.appointments.lock().previous.clone();
+    /// Appoints `source`, or the policy to go back to where that is none, to the shards in `places`,
+    /// ascending, or to all.
+    fn appoint(
+        &self,
+        source: Option<Arc<dyn InstanceSource>>,
+        places: Option<Vec<usize>>,
+    ) -> Result<Handover, SeatError> {
+        let control = &self.inner.control;
+        let previous = || control.appointments.lock().fallen_back_to().cloned();
         let label = |source: &Arc<dyn InstanceSource>| source.label().to_owned();
-        let Some(turn) = self.inner.control.turn() else {
+        let Some(turn) = control.turn() else {
             let policy = source.or_else(previous).as_ref().map(label).unwrap_or_default();
             return Err(SeatError::Busy { policy });
         };
@@ -399,49 +475,64 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         if self.inner.quarantine.holds_code(&source.code_id()) {
             return Err(SeatError::Quarantined { policy });
         }
-        let appointed = self.appoint_shards(source);
+        let charge = Charge { source, serial: control.appointments.lock().next_serial() };
+        let appointed = match &places {
+            Some(places) => self.appoint_shards(places, &charge),
+            None => self.appoint_all(&charge),
+        };
+        let former = appointed.is_ok().then(|| {
+            let mut appointments = control.appointments.lock();
+            match &places {
+                Some(places) => appointments.deal(places, &charge),
+                None => return appointments.unite(charge),
+            }
+            None
+        });
         self.end(turn);
-        let (adopted, from) = appointed?;
+        let adopted = appointed?;
         tracing::info!(target: "ostler::policy", policy, adopted, "policy in charge");
-        self.tell(&PolicyEvent::Changed { from, to: policy, adopted });
-        Ok(Handover { adopted, shards: self.inner.shards.len() })
+        let shards = places.as_ref().map_or(self.inner.shards.len(), Vec::len);
+        self.tell(&match places {
+            Some(shards) => PolicyEvent::Dealt { policy, shards, adopted },
+            None => {
+                let from = former.flatten().as_ref().map(label);
+                PolicyEvent::Changed { from, to: policy, adopted }
+            }
+        });
+        Ok(Handover { adopted, shards })
     }
 
-    /// Changes all seats, or none in the end. Returns the entries handed over and who was in charge.
-    fn appoint_shards(
-        &self,
-        source: Arc<dyn InstanceSource>,
-    ) -> Result<(u64, Option<String>), SeatError> {
-        let policy = source.label().to_owned();
-        let charge = Charge { source, serial: self.next_serial() };
-        // What the policy before has lost is given back only if it stays. From here on a fault is the
-        // new one's.
+    /// Changes all seats, or none in the end. Returns the entries handed over.
+    fn appoint_all(&self, charge: &Charge) -> Result<u64, SeatError> {
+        // What the policies before have lost is given back only if they stay. From here on a fault is
+        // the new one's.
         let before = std::mem::take(&mut *self.inner.control.restoration.lock());
+        let places: Vec<usize> = (0..self.inner.shards.len()).collect();
+        self.appoint_shards(&places, charge)
+            .inspect_err(|_| *self.inner.control.restoration.lock() = before)
+    }
+
+    /// Changes the seats of these shards, or none in the end. Returns the entries handed over.
+    fn appoint_shards(&self, places: &[usize], charge: &Charge) -> Result<u64, SeatError> {
         let mut adopted = 0;
-        for index in 0..self.inner.shards.len() {
-            match self.appoint_shard(index, &charge) {
+        for (changed, &shard) in places.iter().enumerate() {
+            match self.appoint_shard(shard, charge) {
                 Ok(entries) => adopted += entries,
                 Err(fault) => {
-                    *self.inner.control.restoration.lock() = before;
-                    self.go_back(index);
-                    return Err(SeatError::Fault { policy, shard: index, fault });
+                    self.go_back(&places[..changed]);
+                    let policy = charge.source.label().to_owned();
+                    return Err(SeatError::Fault { policy, shard, fault });
                 }
             }
         }
-        let mut appointments = self.inner.control.appointments.lock();
-        let former = appointments.desired.replace(charge);
-        let from = former.as_ref().map(|charge| charge.source.label().to_owned());
-        if let Some(former) = former {
-            appointments.previous = Some(former.source);
-        }
-        drop(appointments);
-        Ok((adopted, from))
+        Ok(adopted)
     }
 
-    fn next_serial(&self) -> u64 {
+    /// Appoints a quarantined policy in a new cache: it is the one that is wanted, and gets no seat.
+    pub(super) fn desire(&self, source: Arc<dyn InstanceSource>) {
         let mut appointments = self.inner.control.appointments.lock();
-        appointments.serial += 1;
-        appointments.serial
+        let charge = Charge { source, serial: appointments.next_serial() };
+        appointments.unite(charge);
     }
 
     fn appoint_shard(&self, index: usize, charge: &Charge) -> Result<u64, PolicyFault> {
@@ -450,37 +541,37 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
         self.inner.shards[index].appoint(charge, &mut after, &mut settle)
     }
 
-    /// The first `count` shards had changed when a later one failed: they get back what they had.
-    fn go_back(&self, count: usize) {
-        let serial = self.next_serial();
-        let desired = self.inner.control.appointments.lock().desired.as_mut().map(|charge| {
-            charge.serial = serial;
-            charge.clone()
-        });
-        for index in 0..count {
-            let trusted = desired
-                .as_ref()
-                .filter(|charge| !self.inner.quarantine.holds_code(&charge.source.code_id()));
+    /// These shards had changed when another one failed: they get back what they had.
+    fn go_back(&self, places: &[usize]) {
+        let desired = self.inner.control.appointments.lock().desired();
+        for &index in places {
+            let trusted = desired[index].as_ref().filter(|charge| self.is_trusted(charge));
             let back = trusted.map(|charge| (charge, self.appoint_shard(index, charge)));
             if !matches!(back, Some((_, Ok(_)))) {
                 let mut after = self.after();
                 self.inner.shards[index].dismiss(&mut after);
             }
             if let Some((charge, Err(fault))) = back {
-                self.note_fault(&*charge.source, charge.serial, fault);
+                self.note_fault(&*charge.source, fault);
             }
         }
     }
 
+    /// True where the policy may take a seat.
+    fn is_trusted(&self, charge: &Charge) -> bool {
+        !self.inner.quarantine.holds_code(&charge.source.code_id())
+    }
+
     /// Counts a fault, and quarantines the code where it was one too many.
-    pub(super) fn note_fault(&self, source: &dyn InstanceSource, serial: u64, fault: PolicyFault) {
+    pub(super) fn note_fault(&self, source: &dyn InstanceSource, fault: PolicyFault) {
         let policy = source.label().to_owned();
         let now_ms = self.inner.clock.now_ms();
         tracing::warn!(target: "ostler::policy", policy, %fault, "a policy lost its seat");
         self.tell(&PolicyEvent::Faulted { policy: policy.clone(), fault });
-        if self.inner.quarantine.note(&source.code_id(), serial, now_ms) {
+        let code = source.code_id();
+        if self.inner.quarantine.note(&code, now_ms) {
             tracing::warn!(target: "ostler::policy", policy, "policy quarantined");
-            self.tell(&PolicyEvent::Quarantined { policy });
+            self.tell(&PolicyEvent::Quarantined { policy, code });
         }
         let Some(wait) = self.inner.control.restore_after else { return };
         let mut restoration = self.inner.control.restoration.lock();
@@ -511,11 +602,12 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
             return;
         }
         let Some(turn) = self.inner.control.turn() else { return };
-        let desired = self.inner.control.appointments.lock().desired.clone();
-        let trusted =
-            desired.filter(|charge| !self.inner.quarantine.holds_code(&charge.source.code_id()));
         // A quarantined policy gets its seats back when it has been pardoned: it stays due.
-        let Some(charge) = trusted else { return };
+        let (trusted, held): (Vec<_>, Vec<_>) =
+            self.vacancies().into_iter().partition(|(_, charge)| self.is_trusted(charge));
+        if trusted.is_empty() && !held.is_empty() {
+            return;
+        }
         {
             // Another thread may have been faster.
             let mut restoration = self.inner.control.restoration.lock();
@@ -525,22 +617,32 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> Cache<K, V, S> {
             restoration.due_ms = None;
             restoration.attempts += 1;
         }
-        let mut shards = 0;
-        for (index, shard) in self.inner.shards.iter().enumerate() {
-            // After a fault only where that was asked for.
-            let faulted = shard.seat_fault().is_some();
-            let wanted = self.inner.control.restore_after.is_some() || !faulted;
-            if wanted && shard.charge().is_none() {
-                match self.appoint_shard(index, &charge) {
-                    Ok(_) => shards += 1,
-                    Err(fault) => self.note_fault(&*charge.source, charge.serial, fault),
-                }
+        let mut restored = BTreeMap::new();
+        for (index, charge) in trusted {
+            match self.appoint_shard(index, &charge) {
+                Ok(_) => *restored.entry(charge.source.label().to_owned()).or_default() += 1,
+                Err(fault) => self.note_fault(&*charge.source, fault),
             }
         }
+        if !held.is_empty() {
+            self.inner.control.restoration.lock().due_ms.get_or_insert(now_ms);
+        }
         self.end(turn);
-        let policy = charge.source.label().to_owned();
-        if shards > 0 {
+        for (policy, shards) in restored {
             self.tell(&PolicyEvent::Restored { policy, shards });
         }
+    }
+
+    /// Shards that have lost the policy that is wanted there, after a fault only where that is to be
+    /// given back.
+    fn vacancies(&self) -> Vec<(usize, Charge)> {
+        let restores = self.inner.control.restore_after.is_some();
+        let desired = self.inner.control.appointments.lock().desired();
+        let vacant = |(index, charge): (usize, Option<Charge>)| {
+            let shard = &self.inner.shards[index];
+            let vacant = shard.charge().is_none() && (restores || shard.seat_fault().is_none());
+            charge.filter(|_| vacant).map(|charge| (index, charge))
+        };
+        desired.into_iter().enumerate().filter_map(vacant).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Loading what is not there: one load for each key, however many wait.
 
 use std::hash::{BuildHasher, Hash};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::cache::Cache;
@@ -24,6 +25,36 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Port<K, V> for Load
         let mut newcomer = self.cache.newcomer(key.clone(), value, Some(options));
         let mut after = self.cache.after();
         self.cache.shard(newcomer.hash).insert_loaded(&mut newcomer, still_wanted, &mut after);
+    }
+}
+
+/// What became of a load that nobody had asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// Its value went in, as any insert does: the policy may have refused it at once.
+    Stored,
+    /// Nothing was done: the key was there, or somebody wrote or removed it meanwhile.
+    Unneeded,
+}
+
+/// The cache as a load sees it that nobody had asked for.
+struct Advance<'a, K, V, S> {
+    port: Loaded<'a, K, V, S>,
+    stored: AtomicBool,
+}
+
+impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Port<K, V> for Advance<'_, K, V, S> {
+    fn find(&self, key: &K) -> Option<V> {
+        self.port.find(key)
+    }
+
+    fn store(&self, key: &K, value: V, took: Duration, still_wanted: &dyn Fn() -> bool) {
+        // Asked under the lock that the store is made under, the last time right before it.
+        self.port.store(key, value, took, &|| {
+            let is_wanted = still_wanted();
+            self.stored.store(is_wanted, Relaxed);
+            is_wanted
+        });
     }
 }
 
@@ -131,6 +162,44 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Clone> Cache<K, V, S> {
             Some(value) => Ok(value),
             None => self.inner.loads.load_async(key, &self.port(options), load).await,
         }
+    }
+
+    /// Brings `key` in before anybody asks for it, loaded by the future `load`: no request is counted,
+    /// no caller gets the value. Where the key is resident or written, removed or cleared during the
+    /// load, nothing is stored: what the cache's users did last counts. A caller of
+    /// [`get_or_load`](Self::get_or_load) who comes meanwhile waits for this load. `options` say what
+    /// it is for; the cost is measured.
+    ///
+    /// # Errors
+    ///
+    /// What the loader returned; nothing is stored.
+    ///
+    /// ```
+    /// # use ostler_core::{Cache, InsertOptions, Ahead};
+    /// # let cache = Cache::<&str, u32>::builder(10).build()?;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let options = InsertOptions::new().prefetched();
+    /// let brought = cache.load_ahead(&"a", options, async { Ok::<_, std::io::Error>(1) }).await;
+    /// assert_eq!(brought.ok(), Some(Ahead::Stored));
+    /// let overtaken = cache.load_ahead(&"b", options, async {
+    ///     let _ = cache.insert("b", 2);
+    ///     Ok::<_, std::io::Error>(1)
+    /// });
+    /// assert_eq!(overtaken.await.ok(), Some(Ahead::Unneeded));
+    /// assert_eq!((cache.get("a"), cache.get("b")), (Some(1), Some(2)));
+    /// # });
+    /// # Ok::<(), ostler_core::BuildError>(())
+    /// ```
+    pub async fn load_ahead<E: Send + Sync + 'static>(
+        &self,
+        key: &K,
+        options: InsertOptions,
+        load: impl Future<Output = Result<V, E>>,
+    ) -> Result<Ahead, Arc<E>> {
+        let port = Advance { port: self.port(options), stored: AtomicBool::new(false) };
+        self.inner.loads.load_async(key, &port, load).await?;
+        Ok(if port.stored.into_inner() { Ahead::Stored } else { Ahead::Unneeded })
     }
 
     fn port(&self, options: InsertOptions) -> Loaded<'_, K, V, S> {

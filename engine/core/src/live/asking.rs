@@ -158,7 +158,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
             let resident = state.find(newcomer.hash, newcomer.key(), now_ms);
             if let Some(slot) = resident {
                 if let Some(options) = &mut newcomer.options {
-                    state.keep(slot, options, now_ms);
+                    state.keep(slot, options);
                 }
                 state.depart(slot, Cause::Replaced, &mut after.left);
             }
@@ -169,6 +169,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
             self.maintain(maintainer, after);
         }
         maintainer.begin_apart();
+        maintainer.tell_tap([std::slice::from_ref(&record), &[]]);
         self.deliver(maintainer, &record, after);
         self.consult(maintainer, after);
         maintainer.tell_preparing([std::slice::from_ref(&record), &[]]);
@@ -216,7 +217,9 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
             return stored;
         }
         maintainer.reserved = None;
-        let departure = Record { kind: Kind::Remove as u8, ..record };
+        // Where it is stored after all, a tap is not to hear that it left.
+        let flags = if stale { record.flags } else { record.flags | state.mark() };
+        let departure = Record { kind: Kind::Remove as u8, flags, ..record };
         state.unreserve(departure, if knows { Wanted::Yes } else { Wanted::No });
         if stale {
             Stored::Rejected

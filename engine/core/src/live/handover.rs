@@ -15,9 +15,10 @@ use crate::live::maintainer::{Charge, Maintainer};
 use crate::live::maintenance::Aftermath;
 use crate::live::preparing::Preparing;
 use crate::live::shard::{LiveShard, SLICE_SLOTS};
-use crate::live::state::{Budget, Seating};
+use crate::live::state::Budget;
 use crate::seat::{Batch, Seat};
 use crate::shard::ShardConfig;
+use crate::tap::Tapped;
 
 /// Entries adopted in one slice: with their hits, twice as many records.
 const SLICE_ADOPTS: usize = 128;
@@ -110,20 +111,16 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
             wants: charge.source.wants(),
         };
         let seat = Seat::new(Ok(instance), &config);
-        let wants = seat.wanted();
         let mut maintainer = self.maintainer.lock();
         // What a panic tore is no fault of the newcomer's.
         if maintainer.is_torn() {
             self.mend(&mut maintainer, after);
         }
-        {
-            let mut state = self.state.lock();
-            state.seating.noting = true;
-            state.seating.wants = maintainer.seat.wanted().or(wants);
-        }
-        // From here on newcomers are noted, so whatever the queue misses comes in late.
-        let preparing = Preparing::new(seat, charge.clone());
+        let mut preparing = Preparing::new(seat, charge.clone());
+        self.teach(&mut preparing);
         maintainer.preparing = Some(Box::new(preparing));
+        // From here on newcomers are noted, so whatever the queue misses comes in late.
+        self.state.lock().seating = maintainer.seating();
         drop(maintainer);
         let queue = self.coldest_last();
         if let Some(preparing) = &mut self.maintainer.lock().preparing {
@@ -214,24 +211,36 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     /// Drops the instance that is being prepared; the seat stays as it is.
     fn give_up(&self, maintainer: &mut Maintainer) {
         maintainer.preparing = None;
+        self.reseat(maintainer);
+    }
+
+    /// Lets the state know who is to be told and asked.
+    fn reseat(&self, maintainer: &Maintainer) {
         let mut state = self.state.lock();
-        let taken = maintainer.seat.is_taken();
-        state.seating = Seating { taken, noting: taken, wants: maintainer.seat.wanted() };
-        if !taken {
+        state.seating = maintainer.seating();
+        state.tapped = maintainer.share();
+        if !state.seating.noting {
             state.silence();
         }
+    }
+
+    /// Lets `tap` hear from now on, and nobody else; what waits is handed to the one before it.
+    pub(crate) fn set_tap(&self, tap: Option<Tapped>, after: &mut Aftermath<K, V>) {
+        let mut maintainer = self.maintainer.lock();
+        self.maintain(&mut maintainer, after);
+        maintainer.tapped = tap;
+        self.reseat(&maintainer);
     }
 
     /// The prepared instance takes the seat.
     fn change_seat(&self, maintainer: &mut Maintainer, after: &mut Aftermath<K, V>) {
         let Some(preparing) = maintainer.preparing.take() else { return };
         let (seat, charge) = preparing.into_parts();
-        let wants = seat.wanted();
         let mut old = maintainer.change(seat, charge);
         after.rare().logs.extend(old.take_log());
         after.rare().retired.extend(old.into_instance());
         let mut state = self.state.lock();
-        state.seating = Seating { taken: true, noting: true, wants };
+        state.seating = maintainer.seating();
         state.counts.policy = maintainer.counts();
     }
 

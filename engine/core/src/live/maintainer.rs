@@ -13,9 +13,11 @@ use crate::fault::PolicyFault;
 use crate::guard::Accepted;
 use crate::live::notes::Batch;
 use crate::live::preparing::Preparing;
-use crate::seat::Seat;
+use crate::live::state::Seating;
+use crate::seat::{Seat, Wants};
 use crate::source::InstanceSource;
 use crate::stats::PolicyCounts;
+use crate::tap::{SampleShare, Tapped};
 
 const HIT: u8 = Kind::Hit as u8;
 const INSERT: u8 = Kind::Insert as u8;
@@ -37,6 +39,7 @@ pub(crate) struct Maintainer {
     pub(crate) seat: Seat,
     pub(crate) charge: Option<Charge>,
     pub(crate) preparing: Option<Box<Preparing>>,
+    pub(crate) tapped: Option<Tapped>,
     /// Records under delivery.
     pub(super) batch: Batch,
     /// Slots in quarantine until that delivery is through.
@@ -47,6 +50,8 @@ pub(crate) struct Maintainer {
     pub(crate) hashes: Vec<Option<u64>>,
     /// The record of an entry that waits outside with a slot of its own.
     pub(crate) reserved: Option<Record>,
+    /// How often code had been quarantined when the policy in charge was last looked at.
+    pub(crate) quarantined_seen: u64,
     /// A delivery is under way, or was when a panic ended it.
     torn: bool,
     counters: Counters,
@@ -64,12 +69,14 @@ impl Maintainer {
             seat,
             charge,
             preparing: None,
+            tapped: None,
             batch: Batch::default(),
             freed: Vec::new(),
             accepted: Vec::new(),
             evicted: Vec::new(),
             hashes: Vec::new(),
             reserved: None,
+            quarantined_seen: 0,
             torn: false,
             counters: Counters::default(),
             hits_delivered: 0,
@@ -110,6 +117,14 @@ impl Maintainer {
         self.preparing.as_ref().is_none_or(|preparing| preparing.only_late_remain())
     }
 
+    /// Lets the tap hear a batch, where there is one. Comes before every delivery, whoever makes it.
+    #[inline]
+    pub(crate) fn tell_tap(&mut self, batch: [&[Record]; 2]) {
+        if let Some(tapped) = &mut self.tapped {
+            tapped.hear(batch);
+        }
+    }
+
     /// Tells the instance that is being prepared what the policy in charge did and heard. Comes after
     /// every delivery, whoever made it.
     pub(crate) fn tell_preparing(&mut self, batch: [&[Record]; 2]) {
@@ -126,6 +141,22 @@ impl Maintainer {
         }
     }
 
+    /// Who is to be told and asked from now on.
+    pub(crate) fn seating(&self) -> Seating {
+        let preparing = self.preparing.as_ref().map(|preparing| preparing.seat().wanted());
+        let taken = self.seat.is_taken();
+        let wants = self.seat.wanted().or(preparing.unwrap_or(Wants::NONE));
+        let noting = taken || preparing.is_some() || self.tapped.is_some();
+        let all = Wants { hits: true, misses: true };
+        let heard = if self.tapped.is_some() { all } else { wants };
+        Seating { taken, noting, wants: heard, all_misses: wants.misses }
+    }
+
+    /// The keys that a tap wants to hear of.
+    pub(crate) fn share(&self) -> SampleShare {
+        self.tapped.as_ref().map_or(SampleShare::NONE, Tapped::share)
+    }
+
     /// Counts a failed appointment.
     pub(crate) fn count_fault(&mut self) {
         self.counters.faults += 1;
@@ -138,9 +169,9 @@ impl Maintainer {
         let Self { seat, fresh, hits_delivered, .. } = self;
         seat.note_slice(batch, |guard, wants, record| match record.kind {
             HIT => {
-                let known = guard.has(record.slot);
-                *hits_delivered += u64::from(known);
-                known && wants.hits
+                let told = wants.hits && guard.has(record.slot);
+                *hits_delivered += u64::from(told);
+                told
             }
             INSERT => {
                 fresh[record.slot as usize % FRESH_LEN] = record.slot;
@@ -158,9 +189,9 @@ impl Maintainer {
         let guard = self.seat.guard();
         match record.kind() {
             Some(Kind::Hit) => {
-                let known = guard.has(record.slot);
-                self.hits_delivered += u64::from(known);
-                known && self.seat.wants(Kind::Hit)
+                let told = guard.has(record.slot) && self.seat.wants(Kind::Hit);
+                self.hits_delivered += u64::from(told);
+                told
             }
             Some(Kind::Insert) => {
                 self.fresh[record.slot as usize % FRESH_LEN] = record.slot;
@@ -196,6 +227,8 @@ impl Maintainer {
     pub(crate) fn change(&mut self, seat: Seat, charge: Charge) -> Seat {
         self.guest_ns_before += self.seat.instance().map_or(0, |instance| instance.guest_ns());
         self.charge = Some(charge);
+        // Its code may have been quarantined while it was prepared.
+        self.quarantined_seen = u64::MAX;
         std::mem::replace(&mut self.seat, seat)
     }
 

@@ -17,9 +17,8 @@ use crate::instance::PolicyInstance;
 use crate::live::left::Left;
 use crate::live::maintainer::Maintainer;
 use crate::live::shard::LiveShard;
-use crate::live::state::{Seating, Wanted};
+use crate::live::state::Wanted;
 use crate::options::Cause;
-use crate::seat::Wants;
 use crate::source::InstanceSource;
 
 /// Victims applied under one lock of the state.
@@ -35,8 +34,8 @@ pub(crate) struct Aftermath<K, V> {
 /// What happens once in a cache's life or so.
 #[derive(Default)]
 pub(crate) struct Rare {
-    /// Policies that faulted, with the number of their appointment.
-    pub(crate) faults: Vec<(Arc<dyn InstanceSource>, u64, PolicyFault)>,
+    /// Policies that faulted.
+    pub(crate) faults: Vec<(Arc<dyn InstanceSource>, PolicyFault)>,
     /// Instances that are through; dropping one gives its memory back to the system.
     pub(crate) retired: Vec<Box<dyn PolicyInstance>>,
     /// Policies that lost a seat for no fault of their own.
@@ -97,6 +96,8 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         }
         self.dismiss_quarantined(maintainer, after);
         let mut batch = std::mem::take(&mut maintainer.batch);
+        maintainer.tell_tap(batch.pieces());
+        batch.unmark();
         for mut rest in batch.pieces() {
             while maintainer.seat.is_taken() {
                 rest = &rest[maintainer.note_slice(rest)..];
@@ -115,10 +116,11 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
     }
 
     /// Ends the quarantine of what was delivered, and shows the counts.
-    fn publish(&self, maintainer: &mut Maintainer) {
-        let counts = maintainer.counts();
+    pub(super) fn publish(&self, maintainer: &mut Maintainer) {
+        let (counts, share) = (maintainer.counts(), maintainer.share());
         let mut state = self.state.lock();
         state.residents.end_quarantine(&mut maintainer.freed);
+        state.tapped = share;
         state.counts.policy = counts;
         drop(state);
         maintainer.end();
@@ -228,7 +230,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
 
     /// The policy has lost the seat by `fault`: the engine evicts by itself from here on.
     #[cold]
-    fn fall_back(
+    pub(super) fn fall_back(
         &self,
         maintainer: &mut Maintainer,
         fault: PolicyFault,
@@ -237,28 +239,32 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         maintainer.count_fault();
         after.rare().logs.extend(maintainer.seat.take_log());
         if let Some(charge) = &maintainer.charge {
-            after.rare().faults.push((Arc::clone(&charge.source), charge.serial, fault));
+            after.rare().faults.push((Arc::clone(&charge.source), fault));
         }
         self.engage_fallback(maintainer, after);
     }
 
     /// Puts the fallback in charge, which keeps the capacity from now on.
     pub(super) fn engage_fallback(&self, maintainer: &mut Maintainer, after: &mut Aftermath<K, V>) {
-        let noting = maintainer.preparing.is_some();
         let mut state = self.state.lock();
-        let wants = maintainer.preparing.as_ref().map_or(Wants::NONE, |new| new.seat().wanted());
-        state.seating = Seating { taken: false, noting, wants };
+        state.seating = maintainer.seating();
         let capacity = state.budget.capacity;
         state.evict_natively(capacity, None, &mut after.left);
-        if !noting {
+        if !state.seating.noting {
             state.silence();
         }
     }
 
     /// Takes the seat from a policy whose code was quarantined for the cache by other shards' faults.
     fn dismiss_quarantined(&self, maintainer: &mut Maintainer, after: &mut Aftermath<K, V>) {
-        let serial = maintainer.charge.as_ref().map_or(0, |charge| charge.serial);
-        if maintainer.seat.is_taken() && self.quarantine.holds(serial) {
+        let quarantined = self.quarantine.count();
+        if maintainer.quarantined_seen == quarantined {
+            return;
+        }
+        maintainer.quarantined_seen = quarantined;
+        let code = maintainer.charge.as_ref().map(|charge| charge.source.code_id());
+        if maintainer.seat.is_taken() && code.is_some_and(|code| self.quarantine.holds_code(&code))
+        {
             maintainer.seat.dismiss();
             self.engage_fallback(maintainer, after);
         }

@@ -17,6 +17,7 @@ use crate::flight::Flights;
 use crate::hashing::Keys;
 use crate::instance::{PolicyInstance, Victims};
 use crate::live::{Aftermath, Budget, Charge, Lifetimes, LiveShard, Newcomer, ShardSetup};
+use crate::model_shelf::ModelShelf;
 use crate::quarantine::Quarantine;
 use crate::seat::Wants;
 use crate::source::InstanceSource;
@@ -123,7 +124,8 @@ fn shard(first: &Charge) -> Arc<Shard> {
         insert_wait: Duration::ZERO,
         lifetimes: Lifetimes::default(),
         seed: 1,
-        quarantine: Arc::new(Quarantine::new(0)),
+        quarantine: Arc::new(Quarantine::new(0, std::collections::HashSet::new())),
+        models: Arc::new(ModelShelf::default()),
         clock: Arc::new(ManualClock::default()),
     };
     let hasher = Hasher::default();
@@ -165,6 +167,19 @@ fn settle(shard: &Shard) -> Stats {
     stats
 }
 
+/// A shard with two entries, which is what fits, and a thread that plays `other` beside the caller.
+fn full_beside(
+    charge: &Charge,
+    other: impl FnOnce(&Shard) + Send + 'static,
+) -> (Arc<Shard>, thread::JoinHandle<()>) {
+    let shard = shard(charge);
+    insert(&shard, 1);
+    insert(&shard, 2);
+    let shared = Arc::clone(&shard);
+    let thread = thread::spawn(move || other(&shared));
+    (shard, thread)
+}
+
 fn explore(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(4);
@@ -192,13 +207,9 @@ fn inserts_of_two_threads_keep_the_limit_and_lose_nothing() {
 #[test]
 fn hits_removals_and_inserts_hand_over_to_each_other() {
     explore(|| {
-        let shard = shard(&charge(1, usize::MAX));
-        insert(&shard, 1);
-        insert(&shard, 2);
-        let other = Arc::clone(&shard);
-        let thread = thread::spawn(move || {
-            get(&other, 1);
-            get(&other, 2);
+        let (shard, thread) = full_beside(&charge(1, usize::MAX), |shard| {
+            get(shard, 1);
+            get(shard, 2);
         });
         let removed = shard.remove(hash_of(1), &1, &mut Aftermath::default());
         insert(&shard, 3);
@@ -212,13 +223,9 @@ fn hits_removals_and_inserts_hand_over_to_each_other() {
 #[test]
 fn the_seat_changes_beside_inserts() {
     explore(|| {
-        let shard = shard(&charge(1, usize::MAX));
-        insert(&shard, 1);
-        insert(&shard, 2);
-        let other = Arc::clone(&shard);
-        let thread = thread::spawn(move || {
-            insert(&other, 3);
-            get(&other, 3);
+        let (shard, thread) = full_beside(&charge(1, usize::MAX), |shard| {
+            insert(shard, 3);
+            get(shard, 3);
         });
         assert_eq!(appoint(&shard, &charge(2, usize::MAX)), None);
         thread.join().expect("no panic");
@@ -232,13 +239,9 @@ fn the_seat_changes_beside_inserts() {
 #[test]
 fn the_capacity_shrinks_beside_inserts() {
     explore(|| {
-        let shard = shard(&charge(1, usize::MAX));
-        insert(&shard, 1);
-        insert(&shard, 2);
-        let other = Arc::clone(&shard);
-        let thread = thread::spawn(move || {
-            insert(&other, 3);
-            get(&other, 2);
+        let (shard, thread) = full_beside(&charge(1, usize::MAX), |shard| {
+            insert(shard, 3);
+            get(shard, 2);
         });
         shard.resize(Budget { capacity: 1, slack: 1 }, &mut Aftermath::default());
         thread.join().expect("no panic");

@@ -17,6 +17,8 @@ use std::collections::{HashMap, VecDeque};
 
 use ostler_abi::{Kind, Record};
 
+use crate::tap::FLAG_NATIVE;
+
 /// The ring and the log of one shard.
 #[derive(Debug)]
 pub(crate) struct Notes {
@@ -27,6 +29,8 @@ pub(crate) struct Notes {
     end: usize,
     /// Something was written: the policy may be asked for victims.
     writes: bool,
+    /// A record has a mark that policies must not see.
+    marked: bool,
     log: Log,
 }
 
@@ -36,6 +40,7 @@ pub(super) struct Batch {
     records: Vec<Record>,
     len: usize,
     writes: bool,
+    marked: bool,
     /// What came to the log, after the records.
     logged: Vec<Record>,
 }
@@ -62,6 +67,15 @@ impl Batch {
         [&self.records[..self.len], &self.logged]
     }
 
+    /// Takes the marks from the records, which policies must not see.
+    pub(super) fn unmark(&mut self) {
+        if std::mem::take(&mut self.marked) {
+            for record in self.records[..self.len].iter_mut().chain(&mut self.logged) {
+                record.flags &= !FLAG_NATIVE;
+            }
+        }
+    }
+
     /// Forgets what was taken.
     pub(super) fn clear(&mut self) {
         self.len = 0;
@@ -74,7 +88,7 @@ impl Notes {
     pub(super) fn new(len_max: usize) -> Self {
         let len_max = len_max.clamp(1, usize::from(u16::MAX));
         let records = vec![Record::ZERO; len_max];
-        Self { records, len: 0, end: len_max, writes: false, log: Log::default() }
+        Self { records, len: 0, end: len_max, writes: false, marked: false, log: Log::default() }
     }
 
     /// True where the maintainer should come before the next note.
@@ -135,6 +149,7 @@ impl Notes {
         if self.log.is_unheard(record.slot) {
             return true;
         }
+        self.marked |= record.flags & FLAG_NATIVE != 0;
         self.write(record);
         false
     }
@@ -184,7 +199,9 @@ impl Notes {
         std::mem::swap(&mut self.records, &mut batch.records);
         batch.len = std::mem::take(&mut self.len);
         batch.writes = std::mem::take(&mut self.writes);
+        batch.marked = self.marked;
         if self.log.is_empty() {
+            self.marked = false;
             return 0;
         }
         // Also where `resident` panics: the log is not through then.

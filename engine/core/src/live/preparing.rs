@@ -9,34 +9,27 @@ use std::collections::VecDeque;
 
 use ostler_abi::{Kind, Record};
 
-use crate::counters::Counters;
 use crate::fault::PolicyFault;
 use crate::live::maintainer::Charge;
+use crate::model_shelf::Reception;
+use crate::novice::Novice;
 use crate::seat::Seat;
 
 /// The instance, and which entries it has yet to hear of.
 pub(crate) struct Preparing {
-    seat: Seat,
+    novice: Novice,
     charge: Charge,
     /// Slots to adopt, the next last.
     queue: Vec<u32>,
     /// Slots that came in or were overwritten meanwhile; adopted after the queue, in order.
     late: VecDeque<u32>,
-    fault: Option<PolicyFault>,
-    counters: Counters,
 }
 
 impl Preparing {
     /// An instance that has heard of nothing.
     pub(crate) fn new(seat: Seat, charge: Charge) -> Self {
-        Self {
-            seat,
-            charge,
-            queue: Vec::new(),
-            late: VecDeque::new(),
-            fault: None,
-            counters: Counters::default(),
-        }
+        let novice = Novice::new(seat);
+        Self { novice, charge, queue: Vec::new(), late: VecDeque::new() }
     }
 
     /// Names the slots to adopt, the coldest last.
@@ -46,17 +39,17 @@ impl Preparing {
 
     /// Why it cannot take the seat any more.
     pub(crate) fn fault(&self) -> Option<&PolicyFault> {
-        self.fault.as_ref()
+        self.novice.fault()
     }
 
     /// It cannot take the seat: it was not told all that happened.
     pub(crate) fn fail(&mut self, reason: String) {
-        self.fault = Some(PolicyFault::Trap { reason });
+        self.novice.fail(reason);
     }
 
     /// Entries that it may have yet to hear of.
     pub(crate) fn remaining(&self) -> usize {
-        if self.fault.is_some() { 0 } else { self.queue.len() + self.late.len() }
+        if self.fault().is_some() { 0 } else { self.queue.len() + self.late.len() }
     }
 
     /// True where all that was resident at first has been looked at.
@@ -66,7 +59,7 @@ impl Preparing {
 
     /// The next slot to adopt, none where all is done or the instance has failed.
     pub(crate) fn next_slot(&mut self) -> Option<u32> {
-        if self.fault.is_some() {
+        if self.fault().is_some() {
             return None;
         }
         self.queue.pop().or_else(|| self.late.pop_front())
@@ -78,47 +71,40 @@ impl Preparing {
     }
 
     pub(crate) fn knows(&self, slot: u32) -> bool {
-        self.seat.guard().has(slot)
+        self.novice.knows(slot)
     }
 
     pub(crate) fn seat(&self) -> &Seat {
-        &self.seat
+        self.novice.seat()
     }
 
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.seat.instance().map_or(0, |instance| instance.memory_bytes())
+        self.seat().instance().map_or(0, |instance| instance.memory_bytes())
     }
 
     /// Introduces an entry: when it came in, and its last access if it had any.
     pub(crate) fn adopt(&mut self, adopt: Record, hit: Option<Record>) {
-        let hit = hit.filter(|_| self.seat.wants(Kind::Hit));
-        // The pair must be in one batch.
-        if self.seat.room() < 1 + usize::from(hit.is_some()) {
-            self.call();
-        }
-        self.note(adopt);
-        if let Some(hit) = hit {
-            self.note(hit);
-        }
+        self.novice.adopt(adopt, hit);
     }
 
     /// Follows what the policy in charge did and heard: `evicted` slots, then its batch.
     pub(crate) fn follow(&mut self, evicted: &[u32], batch: [&[Record]; 2]) {
+        let Self { novice, late, .. } = self;
         for &slot in evicted {
-            if self.knows(slot) {
-                self.note(Record::new(Kind::Remove, slot));
+            if novice.knows(slot) {
+                novice.note(Record::new(Kind::Remove, slot));
             }
         }
         for record in batch.into_iter().flatten() {
-            let known = self.knows(record.slot);
+            let known = novice.knows(record.slot);
             match record.kind() {
-                Some(Kind::Hit) if known && self.seat.wants(Kind::Hit) => self.note(*record),
-                Some(Kind::Remove | Kind::Expire) if known => self.note(*record),
+                Some(Kind::Hit) if known && novice.seat().wants(Kind::Hit) => novice.note(*record),
+                Some(Kind::Remove | Kind::Expire) if known => novice.note(*record),
                 Some(Kind::Update) if known => {
-                    self.note(Record { kind: Kind::Remove as u8, ..*record });
-                    self.late.push_back(record.slot);
+                    novice.note(Record { kind: Kind::Remove as u8, ..*record });
+                    late.push_back(record.slot);
                 }
-                Some(Kind::Insert | Kind::Update) if !known => self.late.push_back(record.slot),
+                Some(Kind::Insert | Kind::Update) if !known => late.push_back(record.slot),
                 _ => {}
             }
         }
@@ -126,39 +112,16 @@ impl Preparing {
 
     /// Hands over what waits. The answer must be empty.
     pub(crate) fn call(&mut self) {
-        if self.seat.pending() == 0 {
-            return;
-        }
-        let mut accepted = Vec::new();
-        match self.seat.call(&mut accepted, &mut self.counters) {
-            Ok(false) if accepted.is_empty() => {}
-            Ok(_) => {
-                let named = accepted.len();
-                let reason = format!("{named} victims while the instance was being prepared");
-                self.fault = Some(PolicyFault::BadVictim { reason });
-            }
-            Err(fault) => self.fault = Some(fault),
-        }
+        self.novice.call();
+    }
+
+    /// Hands over a model, after what waits. A fault in it is one as any other.
+    pub(crate) fn model(&mut self, message: &[u8]) -> Reception {
+        self.novice.model(message)
     }
 
     /// The seat and who it was prepared for.
     pub(crate) fn into_parts(self) -> (Seat, Charge) {
-        (self.seat, self.charge)
-    }
-
-    fn note(&mut self, record: Record) {
-        if self.fault.is_some() {
-            return;
-        }
-        if self.seat.is_full() {
-            self.call();
-        }
-        if self.seat.needs_slots(record.slot) {
-            self.seat.announce_slots(record.slot);
-            if self.seat.room() < 2 {
-                self.call();
-            }
-        }
-        self.seat.note(record);
+        (self.novice.into_seat(), self.charge)
     }
 }

@@ -1,21 +1,25 @@
 //! One live shard and the operations that need no policy.
 
 use std::borrow::Borrow;
+use std::cmp::Reverse;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cache::Resident;
 use crate::clock::Clock;
 use crate::flight::Flights;
 use crate::hashing::Keys;
 use crate::live::maintainer::Maintainer;
 use crate::live::maintenance::Aftermath;
 use crate::live::state::{Budget, Lifetimes, REAP_WORK, State, StateSetup};
+use crate::model_shelf::ModelShelf;
 use crate::options::{Cause, InsertOptions, Version};
 use crate::quarantine::Quarantine;
 use crate::seat::Seat;
 use crate::stats::Stats;
 use crate::sync::{Mutex, StateLock};
+use crate::tap::SampleShare;
 
 /// Entries looked at under one lock, where all of a shard's are.
 pub(crate) const SLICE_SLOTS: u32 = 256;
@@ -43,6 +47,7 @@ pub(crate) struct ShardSetup {
     pub(crate) lifetimes: Lifetimes,
     pub(crate) seed: u64,
     pub(crate) quarantine: Arc<Quarantine>,
+    pub(crate) models: Arc<ModelShelf>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -55,6 +60,7 @@ pub(crate) struct LiveShard<K, V, S> {
     pub(crate) slots_expected: u32,
     pub(crate) seed: u64,
     pub(crate) quarantine: Arc<Quarantine>,
+    pub(crate) models: Arc<ModelShelf>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Loads under way in the whole cache; a write marks the load of its key under the state's lock.
     pub(crate) loads: Arc<Flights<K, V, S>>,
@@ -77,6 +83,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
             slots_expected: setup.slots_expected,
             seed: setup.seed,
             quarantine: Arc::clone(&setup.quarantine),
+            models: Arc::clone(&setup.models),
             clock: Arc::clone(&setup.clock),
             loads,
         }
@@ -245,6 +252,29 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         (entries, (end < state.residents.slots()).then_some(end))
     }
 
+    /// The residents whose keys are in `share`, coldest first, read slice by slice.
+    pub(crate) fn sample(&self, share: SampleShare) -> Vec<Resident> {
+        let mut sampled = Vec::new();
+        let mut first = 0;
+        loop {
+            let mut state = self.state.lock();
+            let end = state.residents.slots().min(first + SLICE_SLOTS);
+            state.counts.held((end - first) as usize);
+            // Of one tick the higher slot first, as at a hand-over.
+            let slice = (first..end).filter_map(|slot| {
+                let (last_used, resident) = state.sample(slot, share)?;
+                Some((last_used, Reverse(slot), resident))
+            });
+            sampled.extend(slice);
+            if end == state.residents.slots() {
+                break;
+            }
+            first = end;
+        }
+        sampled.sort_unstable_by_key(|&(last_used, slot, _)| (last_used, slot));
+        sampled.into_iter().map(|(_, _, resident)| resident).collect()
+    }
+
     /// One turn of all that is due: a maintenance, and some of what has expired. True where there is
     /// more.
     pub(crate) fn run_pending(&self, after: &mut Aftermath<K, V>) -> bool {
@@ -282,6 +312,7 @@ impl<K: Hash + Eq, V, S: BuildHasher + Clone> LiveShard<K, V, S> {
         stats.add(&state.counts);
         stats.entries += state.residents.len() as u64;
         stats.weight += state.residents.weight();
+        stats.slots += u64::from(state.residents.slots());
         stats.capacity += state.budget.capacity;
         stats.slack += state.budget.slack;
         stats.expiry_bytes += state.expiry_bytes() as u64;

@@ -14,16 +14,18 @@ use std::time::Duration;
 
 use ostler_abi::{Kind, NO_SLOT, Record};
 
-use crate::chunked::Chunked;
+use crate::cache::Resident;
 use crate::expiry::Expiry;
 use crate::fallback::Fallback;
 use crate::live::left::Left;
 use crate::live::notes::{Batch, Notes};
-use crate::live::ticks::TickTimes;
 use crate::options::{Cause, Snapshot, Version};
+use crate::origins::Origins;
 use crate::residents::{Access, Found, KeyHash, Now, Residents, TICKS};
 use crate::seat::Wants;
 use crate::stats::ShardCounts;
+use crate::tap::{FLAG_NATIVE, SampleShare};
+use crate::ticks::TickTimes;
 
 pub(crate) use self::put::{Newcomer, Put, Wanted};
 
@@ -70,22 +72,18 @@ impl Lifetimes {
     }
 }
 
-/// What is known about the load of an entry: the price of these options is this side table.
-#[derive(Clone, Copy, Debug, Default)]
-struct Origin {
-    cost_us: u32,
-    class: u8,
-}
-
-/// Whether a policy is told and asked.
+/// Who is told and asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seating {
     /// A policy is in charge; else the engine evicts by itself at once.
     pub(crate) taken: bool,
-    /// Notes are kept: for the policy in charge, or for one that is being prepared.
+    /// Notes are kept: for the policy in charge, for one that is being prepared, or for a tap.
     pub(crate) noting: bool,
-    /// Which optional events any of them wants.
+    /// Which optional events any of them wants: of the misses, a tap only those of the keys that it
+    /// [hears of](State::tapped).
     pub(crate) wants: Wants,
+    /// A policy wants all misses.
+    pub(crate) all_misses: bool,
 }
 
 /// The state of one shard.
@@ -94,11 +92,13 @@ pub(crate) struct State<K, V, H> {
     pub(crate) notes: Notes,
     pub(crate) budget: Budget,
     pub(crate) seating: Seating,
+    /// The keys that a tap hears of.
+    pub(crate) tapped: SampleShare,
     pub(crate) counts: ShardCounts,
     lifetimes: Lifetimes,
     fallback: Fallback,
     expiry: Option<Box<Expiry>>,
-    origins: Option<Box<Chunked<Origin>>>,
+    origins: Origins,
     ticks: TickTimes,
     /// Records noted in this tick by maintenances that did not end it.
     noted: usize,
@@ -113,13 +113,14 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
             residents: Residents::new(hasher, expected),
             notes: Notes::new(setup.notes_len_max),
             budget: setup.budget,
-            seating: Seating { taken: false, noting: false, wants: Wants::NONE },
+            seating: Seating { taken: false, noting: false, wants: Wants::NONE, all_misses: false },
+            tapped: SampleShare::NONE,
             counts: ShardCounts::default(),
             lifetimes: setup.lifetimes,
             fallback: Fallback::new(setup.seed),
             // From the start where entries will end, so that no write takes an old time for now.
             expiry: (!setup.lifetimes.is_none()).then(|| Box::new(Expiry::new(setup.now_ms))),
-            origins: None,
+            origins: Origins::default(),
             ticks: TickTimes::new(setup.now_ms),
             noted: 0,
             now_ms: setup.now_ms,
@@ -230,7 +231,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         }
         let access = found.touch(tick);
         self.counts.hits_coalesced += u64::from(access.coalesced);
-        let origin = origin_of(self.origins.as_deref(), slot);
+        let origin = self.origins.of(slot);
         let weight = self.residents.weight_of(slot);
         let record = origin.record(Kind::Hit, hash, weight, self.now_ms);
         let record = Record { slot, count: 1 + access.untold, ..record };
@@ -238,20 +239,34 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         Some(found.value)
     }
 
-    /// Counts a request that found nothing, and notes it where a policy wants to know.
+    /// Counts a request that found nothing, and notes it where a policy or a tap wants to know.
     #[inline]
     pub(crate) fn miss(&mut self, hash: u64) {
         self.counts.misses += 1;
-        if self.seating.noting && self.seating.wants.misses {
-            let record = Record {
-                key_hash: hash,
-                time_ms: self.now_ms,
-                count: 1,
-                weight: 1,
-                ..Record::new(Kind::Miss, NO_SLOT)
-            };
-            self.notes.miss(record);
+        if self.seating.noting & self.seating.wants.misses {
+            self.note_miss(hash);
         }
+    }
+
+    /// Apart, so that it costs those nothing whose misses nobody wants.
+    #[inline(never)]
+    fn note_miss(&mut self, hash: u64) {
+        if !(self.seating.all_misses || self.tapped.includes(hash)) {
+            return;
+        }
+        let record = Record {
+            key_hash: hash,
+            time_ms: self.now_ms,
+            count: 1,
+            weight: 1,
+            ..Record::new(Kind::Miss, NO_SLOT)
+        };
+        self.notes.miss(record);
+    }
+
+    /// What marks the record of a departure that no tap is to hear of.
+    pub(crate) fn mark(&self) -> u8 {
+        if self.tapped == SampleShare::NONE { 0 } else { FLAG_NATIVE }
     }
 
     /// Nobody listens any more: what was noted is forgotten.
@@ -269,7 +284,10 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
     pub(crate) fn depart(&mut self, slot: u32, cause: Cause, left: &mut Left<K, V>) {
         let Some(hash) = self.residents.hash_at(slot) else { return };
         let kind = if cause == Cause::Expired { Kind::Expire } else { Kind::Remove };
-        let record = self.record(kind, slot, hash);
+        let mut record = self.record(kind, slot, hash);
+        if cause == Cause::Evicted {
+            record.flags |= self.mark();
+        }
         let free = !self.seating.noting || self.notes.departure(record);
         let entry = if free {
             self.residents.remove_and_free(slot, hash)
@@ -362,7 +380,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         let slots_max = notes.take(batch, SLICE_RECORDS, |slot| {
             let hash = residents.hash_at(slot)?;
             let weight = residents.weight_of(slot);
-            let origin = origin_of(origins.as_deref(), slot);
+            let origin = origins.of(slot);
             Some(Record { slot, ..origin.record(Kind::Insert, hash, weight, *now_ms) })
         });
         let incomplete = batch.incomplete();
@@ -398,6 +416,18 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         Some((adopt, hit))
     }
 
+    /// The tick in which the entry in `slot` was last used, and what is known of it, where it is resident
+    /// and its key in `share`.
+    pub(crate) fn sample(&self, slot: u32, share: SampleShare) -> Option<(u64, Resident)> {
+        let hash = self.residents.hash_at(slot)?;
+        if !share.includes(hash) {
+            return None;
+        }
+        let word = self.residents.word(slot);
+        let last_used = self.ticks.before(word.age(self.ticks.now()));
+        Some((last_used, Resident::new(self.introduce(slot)?, word.hits())))
+    }
+
     /// Ticks since the entry in `slot` was last used, none where it is vacant.
     pub(crate) fn age(&self, slot: u32) -> Option<u32> {
         self.residents.age(slot, self.ticks.now())
@@ -409,7 +439,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         V: Clone,
     {
         let (_, value) = self.residents.entry(slot)?;
-        let origin = origin_of(self.origins.as_deref(), slot);
+        let origin = self.origins.of(slot);
         let born_ms = self.born_ms(slot);
         let end_ms = self.expiry.as_ref().and_then(|expiry| expiry.deadline_ms(slot));
         Some(Snapshot {
@@ -460,7 +490,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
 
     #[inline]
     fn record(&self, kind: Kind, slot: u32, hash: u64) -> Record {
-        let origin = origin_of(self.origins.as_deref(), slot);
+        let origin = self.origins.of(slot);
         let weight = self.residents.weight_of(slot);
         Record { slot, ..origin.record(kind, hash, weight, self.now_ms) }
     }
@@ -476,7 +506,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         assert!(self.residents.weight() <= self.budget.limit(), "the limit is kept");
         let counts = &self.counts;
         let resident = self.residents.len() as u64;
-        assert_eq!(counts.inserted, counts.gone() + resident, "every entry is accounted for");
+        assert_eq!(counts.inserted(), counts.gone() + resident, "every entry is accounted for");
         if let Some(expiry) = &self.expiry {
             expiry.validate();
         }
@@ -491,20 +521,6 @@ pub(crate) struct StateSetup {
     pub(crate) lifetimes: Lifetimes,
     pub(crate) seed: u64,
     pub(crate) now_ms: u64,
-}
-
-impl Origin {
-    #[inline]
-    fn record(self, kind: Kind, key_hash: u64, weight: u32, time_ms: u64) -> Record {
-        let Self { cost_us, class } = self;
-        let (count, kind) = (1, kind as u8);
-        Record { key_hash, time_ms, slot: NO_SLOT, weight, cost_us, count, class, kind, flags: 0 }
-    }
-}
-
-#[inline]
-fn origin_of(origins: Option<&Chunked<Origin>>, slot: u32) -> Origin {
-    origins.and_then(|origins| origins.get(slot)).copied().unwrap_or_default()
 }
 
 /// Whole milliseconds, rounded up, so that nothing ends before its time.

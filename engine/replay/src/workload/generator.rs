@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use ostler_abi::hash_u64;
 
+use super::diurnal::Diurnal;
 use super::zipf::Zipf;
-use super::{Pattern, Phase, SizeRule};
+use super::{Pattern, Phase, SizeRule, diurnal};
 use crate::trace::{BLOCK_REQUESTS_MAX, Request};
 
 /// Seed that makes keys from object numbers.
 const KEY_SEED: u64 = 0;
 
-/// Generates the requests of a workload, one a millisecond, phase by phase.
+/// Generates the requests of a workload, phase by phase.
 ///
-/// It holds the table of the current phase only: 8 bytes a key for zipf, nothing otherwise.
+/// It holds the table of the current phase only: 8 bytes a key for zipf and diurnal, nothing otherwise.
 pub struct Generator {
     phases: Arc<[Phase]>,
     /// The phase in progress; past the last at the end.
@@ -22,13 +23,15 @@ pub struct Generator {
     position: u64,
     /// The ranks of a zipf phase in progress.
     zipf: Option<Zipf>,
-    /// Requests so far.
-    requests: u64,
+    /// The hours of a diurnal phase in progress.
+    diurnal: Option<Diurnal>,
+    /// When the next request happens.
+    time_ms: u64,
 }
 
 impl Generator {
     pub(super) fn new(phases: Arc<[Phase]>) -> Self {
-        Self { phases, phase: 0, position: 0, zipf: None, requests: 0 }
+        Self { phases, phase: 0, position: 0, zipf: None, diurnal: None, time_ms: 0 }
     }
 
     /// Appends the next requests to `out` until it holds [`BLOCK_REQUESTS_MAX`]; none at the end.
@@ -39,6 +42,7 @@ impl Generator {
                 self.phase += 1;
                 self.position = 0;
                 self.zipf = None;
+                self.diurnal = None;
                 continue;
             }
             if out.len() >= BLOCK_REQUESTS_MAX {
@@ -55,11 +59,22 @@ impl Generator {
             }
             Pattern::Scan => self.position,
             Pattern::Loop { keys } => self.position % keys,
+            Pattern::Diurnal { alpha, keys, seed, .. } => self
+                .diurnal
+                .get_or_insert_with(|| Diurnal::new(keys, alpha, seed))
+                .next_rank(self.time_ms),
         };
         let key = hash_u64(phase.start.wrapping_add(offset), KEY_SEED);
-        let request = Request::get(self.requests, key, size_of_key(phase.size, key));
+        let request = Request::get(self.time_ms, key, size_of_key(phase.size, key));
         self.position += 1;
-        self.requests += 1;
+        self.time_ms += match phase.pattern {
+            // Whole milliseconds from the phase's beginning, so that no rounding adds up.
+            Pattern::Diurnal { days, .. } => {
+                let at = |position| diurnal::time_ms(position, phase.requests, days);
+                at(self.position) - at(self.position - 1)
+            }
+            Pattern::Zipf { .. } | Pattern::Scan | Pattern::Loop { .. } => 1,
+        };
         request
     }
 }

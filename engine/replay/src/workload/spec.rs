@@ -15,6 +15,8 @@ const PHASES_MAX: usize = 4096;
 const REQUESTS_MAX: u64 = 1_000_000_000_000;
 /// Most keys of a zipf phase; its table takes 8 bytes each.
 const ZIPF_KEYS_MAX: u64 = 1 << 24;
+/// Most days of a diurnal phase.
+const DAYS_MAX: u64 = 3650;
 /// Largest first object number.
 const START_MAX: u64 = 1 << 62;
 
@@ -129,6 +131,7 @@ fn build<'a>(
         "zipf" => &["n", "alpha", "keys", "seed", "start", "size"],
         "scan" => &["n", "start", "size"],
         "loop" => &["n", "keys", "start", "size"],
+        "diurnal" => &["n", "alpha", "keys", "seed", "days", "start", "size"],
         "shift" => &["repeat", "size"],
         name => return fault(name, format!("is no generator, there are {GENERATORS}")),
     };
@@ -147,11 +150,17 @@ fn build<'a>(
     let start = whole(call, "start", (0, 0, START_MAX))?;
     let pattern = match call.name {
         "zipf" => Pattern::Zipf {
-            alpha: alpha(call)?,
+            alpha: alpha(call, 1.0)?,
             keys: whole(call, "keys", (100_000, 1, ZIPF_KEYS_MAX))?,
             seed: whole(call, "seed", (1, 0, u64::MAX))?,
         },
         "loop" => Pattern::Loop { keys: whole(call, "keys", (100_000, 1, REQUESTS_MAX))? },
+        "diurnal" => Pattern::Diurnal {
+            alpha: alpha(call, 0.8)?,
+            keys: whole(call, "keys", (50_000, 1, ZIPF_KEYS_MAX))?,
+            seed: whole(call, "seed", (1, 0, u64::MAX))?,
+            days: whole(call, "days", (7, 1, DAYS_MAX))?,
+        },
         _ => Pattern::Scan,
     };
     phases.push(Phase { pattern, requests, start, size });
@@ -205,8 +214,8 @@ fn whole<'a>(call: &Call<'a>, name: &str, range: (u64, u64, u64)) -> Result<u64,
     }
 }
 
-fn alpha<'a>(call: &Call<'a>) -> Result<f64, SpecFault<'a>> {
-    let Some(text) = value(call, "alpha") else { return Ok(1.0) };
+fn alpha<'a>(call: &Call<'a>, default: f64) -> Result<f64, SpecFault<'a>> {
+    let Some(text) = value(call, "alpha") else { return Ok(default) };
     match text.parse::<f64>() {
         Ok(number) if (0.0..=10.0).contains(&number) => Ok(number),
         _ => fault(text, "is no alpha, use a number from 0 to 10"),
@@ -243,7 +252,7 @@ mod tests {
             ("zipf(n=1", "", "should be a comma, a semicolon or a closing parenthesis"),
             ("zipf(n=1))", ")", "follows the spec"),
             ("zipf(n=1) x", "x", "follows the spec"),
-            ("zapf()", "zapf", "is no generator, there are zipf, scan, loop, shift"),
+            ("zapf()", "zapf", "is no generator, there are zipf, scan, loop, diurnal, shift"),
             ("zipf(m=1)", "m", "is unknown in zipf, there are n, alpha, keys, seed, start, size"),
             ("scan(keys=1)", "keys", "is unknown in scan, there are n, start, size"),
             ("zipf(n=1,n=2)", "n", "is given twice in zipf"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::auth::Role;
-use crate::commands::parse::{SYNTAX, database, is};
+use crate::commands::parse::{NO_KEYS, SYNTAX, database, is};
 use crate::commands::session::Replies;
 use crate::commands::{Call, Command, Flag, Flow, Session};
 use crate::pause::Extent;
@@ -21,6 +21,11 @@ pub(crate) const REDIS_VERSION: &str = "7.4.0";
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 const NAME_REFUSED: &str =
     "ERR Client names cannot contain spaces, newlines or special characters.";
+/// Longest name of a client, of its library and of that one's version, bytes: everybody can ask for
+/// those of all clients.
+const NAME_LEN_MAX: usize = 1 << 10;
+const NAME_TOO_LONG: &str = "ERR Client names cannot be longer than 1024 bytes.";
+const _: () = assert!(NAME_LEN_MAX == 1024);
 
 fn ping(call: &mut Call<'_, '_>) -> Flow {
     let text = call.words.get(1).copied();
@@ -107,19 +112,21 @@ fn hello(call: &mut Call<'_, '_>) -> Flow {
             Some(_) => return call.error("NOPROTO unsupported protocol version"),
         },
     };
-    let words = call.words;
+    // Nothing changes before all options are known to be right.
+    let (words, mut role, mut name) = (call.words, call.session.role, None);
     let mut at = 2;
     while at < words.len() {
         let left = words.len() - at - 1;
         if is(words[at], "auth") && left >= 2 {
-            let Some(role) = authenticate(call, words[at + 1], words[at + 2]) else {
+            role = authenticate(call, words[at + 1], words[at + 2]);
+            if role.is_none() {
                 return call.error(WRONG_PASSWORD);
-            };
-            call.session.role = Some(role);
+            }
             at += 3;
         } else if is(words[at], "setname") && left >= 1 {
-            if !set_name(call.session, words[at + 1]) {
-                return call.error(NAME_REFUSED);
+            name = Some(words[at + 1]);
+            if let Some(text) = name_refusal(words[at + 1]) {
+                return call.error(text);
             }
             at += 2;
         } else {
@@ -127,12 +134,16 @@ fn hello(call: &mut Call<'_, '_>) -> Flow {
             return call.error(&format!("ERR Syntax error in HELLO option '{option}'"));
         }
     }
-    if call.session.role.is_none() {
+    if role.is_none() {
         return call.error(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
              HELLO AUTH <user> <pass> option can be used to authenticate the client and select the \
              RESP protocol version at the same time",
         );
+    }
+    call.session.role = role;
+    if let Some(name) = name {
+        call.session.client.profile.lock().name = name.to_vec();
     }
     call.session.protocol = protocol;
     call.reply.set_protocol(protocol);
@@ -182,13 +193,12 @@ fn reset(call: &mut Call<'_, '_>) -> Flow {
     Flow::Continue
 }
 
-/// Names the client. False where the name cannot be taken.
-fn set_name(session: &Session, name: &[u8]) -> bool {
-    let is_clean = name.iter().all(u8::is_ascii_graphic);
-    if is_clean {
-        session.client.profile.lock().name = name.to_vec();
+/// Why a client cannot have this name, none where it can.
+fn name_refusal(name: &[u8]) -> Option<&'static str> {
+    if !name.iter().all(u8::is_ascii_graphic) {
+        return Some(NAME_REFUSED);
     }
-    is_clean
+    (name.len() > NAME_LEN_MAX).then_some(NAME_TOO_LONG)
 }
 
 fn id(call: &mut Call<'_, '_>) -> Flow {
@@ -207,9 +217,11 @@ fn getname(call: &mut Call<'_, '_>) -> Flow {
 }
 
 fn setname(call: &mut Call<'_, '_>) -> Flow {
-    if !set_name(call.session, call.words[2]) {
-        return call.error(NAME_REFUSED);
+    let name = call.words[2];
+    if let Some(text) = name_refusal(name) {
+        return call.error(text);
     }
+    call.session.client.profile.lock().name = name.to_vec();
     call.reply.ok();
     Flow::Continue
 }
@@ -224,6 +236,9 @@ fn setinfo(call: &mut Call<'_, '_>) -> Flow {
     if !value.iter().all(u8::is_ascii_graphic) {
         let text = format!("ERR {shown} cannot contain spaces, newlines or special characters.");
         return call.error(&text);
+    }
+    if value.len() > NAME_LEN_MAX {
+        return call.error(NAME_TOO_LONG);
     }
     let mut profile = call.session.client.profile.lock();
     let place = if is_name { &mut profile.library } else { &mut profile.library_version };
@@ -364,16 +379,7 @@ const fn row(
     flags: &'static [Flag],
     run: fn(&mut Call<'_, '_>) -> Flow,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys: (0, 0, 0),
-        group: "connection",
-        since: "1.0.0",
-        summary: "",
-        run,
-    }
+    Command::new(name, arity, flags, NO_KEYS, run).about("connection", "1.0.0", "")
 }
 
 const fn client(

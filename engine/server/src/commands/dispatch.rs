@@ -7,16 +7,25 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::auth::Role;
 use crate::commands::calls::Ran;
+use crate::commands::parse::is;
 use crate::commands::session::Replies;
 use crate::commands::{Call, Flag, Flow, Row, Session, row, rows};
+use crate::keyspace::KEY_LEN_MAX;
 use crate::pause::Extent;
 use crate::resp::reply::{Protocol, Reply};
+use crate::room;
 use crate::service::Service;
 
 /// Longest name of a command, and of a subcommand.
 const NAME_LEN_MAX: usize = 32;
 /// Words of an unknown command that its error repeats, bytes.
 const REPEATED_LEN_MAX: usize = 128;
+
+/// Time between two warnings that a browser calls, milliseconds.
+const BROWSER_WARNING_EVERY_MS: u64 = 60_000;
+/// What is said of a key beyond what keys may have.
+const KEY_TOO_LONG: &str = "ERR the key is longer than 1048576 bytes";
+const _: () = assert!(KEY_LEN_MAX == 1_048_576);
 
 /// Why a command does not run.
 enum Refusal {
@@ -29,7 +38,7 @@ enum Refusal {
 /// Runs the command of `words` and appends its reply to `out`. `words` must not be empty.
 ///
 /// The caller holds a lane, or all of them where [`is_alone`] says so, lets them go where the command has
-/// to wait ([`Flow::Pause`]), and calls [`settle`] when its
+/// to wait ([`Flow::Pause`]) or is not through ([`Flow::Again`]), and calls [`settle`] when its
 /// batch is through.
 pub fn execute(
     service: &Arc<Service>,
@@ -37,6 +46,11 @@ pub fn execute(
     words: &[&[u8]],
     out: &mut Vec<u8>,
 ) -> Flow {
+    if service.room.is_watched() {
+        room::relieve(service);
+        // What this client is told of evictions comes before the reply.
+        session.client.collect(out);
+    }
     let start = out.len();
     let found = lookup(words);
     let flow = match admit(service, session, found, words) {
@@ -51,10 +65,19 @@ pub fn execute(
         }
         Ok(row) => {
             let flow = run(service, session, row, words, out);
+            if flow == Flow::Again {
+                return flow;
+            }
             session.following.end_command(row.command.name, session.transaction.is_open());
             flow
         }
+        Err(_) if found.is_none() && is_of_browser(words) => {
+            warn_of_browser(service, session);
+            out.truncate(start);
+            return Flow::Close;
+        }
         Err(refusal) => {
+            session.walk = None;
             refuse(session, found, &refusal, out);
             service.counters.errors.fetch_add(1, Relaxed);
             service.counters.calls.failed(found, &out[start..], Ran::No);
@@ -79,6 +102,10 @@ pub fn is_alone(session: &Session, words: &[&[u8]]) -> bool {
         return false;
     }
     let Some(row) = lookup(words) else { return false };
+    // What will be refused need not keep others waiting.
+    if !row.admits(words.len()) || admit_role(session, row).is_err() {
+        return false;
+    }
     if session.transaction.is_open() {
         return row.command.name == "exec";
     }
@@ -90,12 +117,11 @@ pub fn is_alone(session: &Session, words: &[&[u8]]) -> bool {
 fn has_to_wait(service: &Service, session: &Session, row: &Row) -> bool {
     match service.pause.extent() {
         None => false,
-        // Somebody must be able to end it.
-        Some(Extent::All) => row.command.name != "client|unpause",
+        // Somebody must be able to end it, and to say who that is.
+        Some(Extent::All) => row.command.name != "client|unpause" && !row.has(Flag::NoAuth),
         Some(Extent::Writes) => match row.command.name {
-            "publish" | "spublish" => true,
             "exec" => session.transaction.writes(),
-            _ => row.has(Flag::Write),
+            _ => row.has_any(Flag::Write.bit() | Flag::Sends.bit()),
         },
     }
 }
@@ -106,6 +132,7 @@ pub fn settle(service: &Service, session: &mut Session) {
     let calls = session.tally.hand_over(&service.counters.calls);
     service.counters.commands.fetch_add(calls, Relaxed);
     session.publish_profile();
+    session.rest();
     service.tracking.settle();
 }
 
@@ -117,9 +144,12 @@ pub(crate) fn run(
     words: &[&[u8]],
     out: &mut Vec<u8>,
 ) -> Flow {
-    let handed = session.tally.count(row, &service.counters.calls);
-    if handed > 0 {
-        service.counters.commands.fetch_add(handed, Relaxed);
+    // What comes in several turns is one call.
+    if session.walk.is_none() {
+        let handed = session.tally.count(row, &service.counters.calls);
+        if handed > 0 {
+            service.counters.commands.fetch_add(handed, Relaxed);
+        }
     }
     session.command = row.command.name;
     // Before it reads: a write that comes in between is told, if only once too often.
@@ -140,11 +170,8 @@ pub(crate) fn run(
 #[cold]
 fn follow(service: &Service, session: &mut Session, row: &Row, words: &[&[u8]]) {
     for position in row.command.key_positions(words.len()) {
-        let scratch = &mut session.scratch;
-        scratch.clear();
-        scratch.push(session.database);
-        scratch.extend_from_slice(words[position]);
-        service.tracking.follow(session.client.id, scratch);
+        let id = session.client.id;
+        service.tracking.follow(id, session.lookup(words[position]));
     }
 }
 
@@ -190,8 +217,14 @@ fn admit(
     if session.role != Some(Role::Admin) {
         admit_role(session, row)?;
     }
+    let (first_key, last_key, _) = row.command.keys;
+    if words.get(first_key as usize).is_some_and(|key| key.len() > KEY_LEN_MAX)
+        || last_key != first_key && has_long_key(row, words)
+    {
+        return Err(Refusal::Text(KEY_TOO_LONG));
+    }
     let is_open = session.transaction.is_open();
-    if service.tunables.is_starved() && needs_room(session, row) {
+    if service.room.is_watched() && needs_room(session, row) && room::is_full(service) {
         return Err(Refusal::Text(crate::commands::parse::NO_ROOM));
     }
     if is_open && row.has(Flag::NoMulti) {
@@ -209,12 +242,39 @@ fn admit(
     Ok(row)
 }
 
+/// True where one of several keys is longer than a key may be.
+fn has_long_key(row: &Row, words: &[&[u8]]) -> bool {
+    row.command.key_positions(words.len()).any(|position| words[position].len() > KEY_LEN_MAX)
+}
+
+/// True for what lines of HTTP look like here that every request of a browser has: no client of ours
+/// means them, but any page of the Web can make a browser send them, with commands in between.
+fn is_of_browser(words: &[&[u8]]) -> bool {
+    let name = words.first().copied().unwrap_or_default();
+    is(name, "post") || is(name, "host:")
+}
+
+/// Says once a minute at most that somebody speaks HTTP.
+#[cold]
+fn warn_of_browser(service: &Service, session: &Session) {
+    let now_ms = service.clock.now_unix_ms();
+    let warned_ms = service.counters.browser_warned_unix_ms.load(Relaxed);
+    if now_ms.saturating_sub(warned_ms) >= BROWSER_WARNING_EVERY_MS {
+        service.counters.browser_warned_unix_ms.store(now_ms, Relaxed);
+        let peer = &session.client.peer;
+        tracing::warn!(%peer, "closed a connection that speaks HTTP to the port for RESP");
+    }
+}
+
 fn admit_role(session: &Session, row: &Row) -> Result<(), Refusal> {
+    if session.role == Some(Role::Admin) {
+        return Ok(());
+    }
     if session.role.is_none() {
         let text = "NOAUTH Authentication required.";
         return if row.has(Flag::NoAuth) { Ok(()) } else { Err(Refusal::Text(text)) };
     }
-    if row.has_any(Flag::Write.bit() | Flag::Admin.bit()) {
+    if row.has_any(Flag::Write.bit() | Flag::Admin.bit() | Flag::Sends.bit()) {
         let name = row.command.name;
         return Err(made(&["NOPERM this user has no permissions to run the '", name, "' command"]));
     }

@@ -61,6 +61,11 @@ pub const COMMANDS: &[Command] = &[
         "1.0.0",
         "Move a key to another database",
     ),
+    Command::new("swapdb", 3, WRITE_ALONE, NO_KEYS, moves::swap).about(
+        "server",
+        "4.0.0",
+        "Let two databases trade places: no entry moves, each stays in its cache",
+    ),
     Command::new("dbsize", 1, READ_FAST, NO_KEYS, dbsize).about(
         "server",
         "1.0.0",
@@ -198,7 +203,7 @@ fn dbsize(call: &mut Call<'_, '_>) -> Flow {
     let keyspace = call.keyspace();
     // What is over is not to be counted.
     keyspace.cache().run_pending();
-    let size = keyspace.size(call.session.database);
+    let size = keyspace.size(call.home());
     call.reply.integer(size as i64);
     Flow::Continue
 }
@@ -217,7 +222,7 @@ fn flushdb(call: &mut Call<'_, '_>) -> Flow {
     if !is_flush(call.words) {
         return call.error(SYNTAX);
     }
-    call.keyspace().clear(call.session.database);
+    call.keyspace().clear(call.home());
     call.reply.ok();
     Flow::Continue
 }
@@ -232,3 +237,6 @@ fn flushall(call: &mut Call<'_, '_>) -> Flow {
     call.reply.ok();
     Flow::Continue
 }
+
+#[cfg(test)]
+mod tests;

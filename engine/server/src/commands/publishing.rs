@@ -1,7 +1,11 @@
 //! `PUBLISH`, `SUBSCRIBE` and their kin.
 
 use crate::channels::Kind;
+use crate::commands::parse::{NO_KEYS, glob};
 use crate::commands::{Call, Command, Flag, Flow};
+
+/// Patterns that one client may listen to: every message is matched against all of them.
+const PATTERNS_MAX: usize = 1_000;
 
 fn subscribe(call: &mut Call<'_, '_>, kind: Kind) -> Flow {
     let verb: &[u8] = match kind {
@@ -9,7 +13,16 @@ fn subscribe(call: &mut Call<'_, '_>, kind: Kind) -> Flow {
         Kind::Pattern => b"psubscribe",
         Kind::Shard => b"ssubscribe",
     };
-    for &name in &call.words[1..] {
+    let names = &call.words[1..];
+    if kind == Kind::Pattern {
+        if names.iter().any(|name| name.len() > glob::PATTERN_LEN_MAX) {
+            return call.error(glob::TOO_LONG);
+        }
+        if call.session.subscriptions.patterns() + names.len() > PATTERNS_MAX {
+            return call.error("ERR too many patterns for a single client");
+        }
+    }
+    for &name in names {
         let session = &mut *call.session;
         call.service.channels.subscribe(kind, name, &session.client, &mut session.subscriptions);
         let count = session.subscriptions.count(kind);
@@ -26,8 +39,10 @@ fn unsubscribe(call: &mut Call<'_, '_>, kind: Kind) -> Flow {
         Kind::Pattern => b"punsubscribe",
         Kind::Shard => b"sunsubscribe",
     };
-    // What was sent before the reply is read before it.
-    call.session.client.collect(call.reply.buffer());
+    // What was sent before the reply is read before it, but not as a part of what EXEC answers.
+    if !call.session.transaction.is_running() {
+        call.session.client.collect(call.reply.buffer());
+    }
     let all;
     let names: Vec<&[u8]> = if call.words.len() > 1 {
         call.words[1..].to_vec()
@@ -76,7 +91,12 @@ fn active(call: &mut Call<'_, '_>, kind: Kind) -> Flow {
     if call.words.len() > 3 {
         return call.wrong_subcommand();
     }
-    let names = call.service.channels.active(kind, call.words.get(2).copied());
+    let pattern = match call.words.get(2).map(|word| glob::Pattern::new(word)) {
+        Some(None) => return call.error(glob::TOO_LONG),
+        Some(pattern) => pattern,
+        None => None,
+    };
+    let names = call.service.channels.active(kind, pattern.as_ref());
     call.reply.array(names.len());
     for name in names {
         call.reply.bulk(&name);
@@ -116,7 +136,7 @@ fn help(call: &mut Call<'_, '_>) -> Flow {
 }
 
 const LISTEN: &[Flag] = &[Flag::PubSub, Flag::Subscribed];
-const SEND: &[Flag] = &[Flag::PubSub, Flag::Fast];
+const SEND: &[Flag] = &[Flag::PubSub, Flag::Fast, Flag::Sends];
 const LOOK: &[Flag] = &[Flag::PubSub];
 
 const fn row(
@@ -125,16 +145,7 @@ const fn row(
     flags: &'static [Flag],
     run: fn(&mut Call<'_, '_>) -> Flow,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys: (0, 0, 0),
-        group: "pubsub",
-        since: "2.0.0",
-        summary: "",
-        run,
-    }
+    Command::new(name, arity, flags, NO_KEYS, run).about("pubsub", "2.0.0", "")
 }
 
 /// The commands of this file.

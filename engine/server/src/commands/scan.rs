@@ -1,18 +1,27 @@
 //! Commands that walk over the keys: `SCAN`, `KEYS`, `RANDOMKEY`.
 //!
 //! Walks go by slots of the cache, which several databases may share; what belongs to another database
-//! costs time and is not shown.
+//! costs time and is not shown. No walk of a large cache keeps other clients waiting: `SCAN` ends after
+//! so many slots, and `KEYS` gives others their turn.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crate::commands::parse::{NO_KEYS, NOT_AN_INTEGER, READ, SYNTAX, glob, integer, is};
 use crate::commands::{Call, Command, Flow};
-use crate::keyspace::{DatabaseIndex, Key, Keyspace};
+use crate::keyspace::{HomeIndex, Key, Keyspace};
+use crate::resp::reply::{Protocol, Reply};
 
 /// Keys that a step of `SCAN` looks for unless told.
 const COUNT_DEFAULT: i64 = 10;
 /// Slots that a step of `SCAN` looks at for each key that it looks for.
 const SLOTS_PER_KEY: u64 = 10;
+/// Slots that a step of `SCAN` looks at at most, however many keys it is to look for.
+const STEP_SLOTS_MAX: u64 = 1 << 16;
+/// Bytes of names after which a step of `SCAN` ends.
+const STEP_BYTES_MAX: usize = 4 << 20;
+/// Slots that a turn of `KEYS` looks at, about a millisecond's worth: then others have theirs.
+const TURN_SLOTS: u32 = 4096;
 /// Slots that are looked at with a shard locked.
 const SLICE_SLOTS: u32 = 256;
 /// Caches with at most so many entries are walked whole for a random key.
@@ -42,15 +51,15 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 /// What a step of `SCAN` shows.
-struct Options<'a> {
+struct Options {
     count: u64,
-    pattern: Option<&'a [u8]>,
+    pattern: Option<glob::Pattern>,
     /// False where another type than the only one is asked for.
     shows_strings: bool,
 }
 
-impl<'a> Options<'a> {
-    fn parse(words: &[&'a [u8]]) -> Result<Self, &'static str> {
+impl Options {
+    fn parse(words: &[&[u8]]) -> Result<Self, &'static str> {
         let mut options = Self { count: COUNT_DEFAULT as u64, pattern: None, shows_strings: true };
         let (pairs, rest) = words.as_chunks::<2>();
         for &[option, word] in pairs {
@@ -61,7 +70,8 @@ impl<'a> Options<'a> {
                 }
                 options.count = count.unsigned_abs();
             } else if is(option, "match") {
-                options.pattern = (word != b"*").then_some(word);
+                let pattern = glob::Pattern::new(word).ok_or(glob::TOO_LONG)?;
+                options.pattern = (word != b"*").then_some(pattern);
             } else if is(option, "type") {
                 options.shows_strings = is(word, "string");
             } else {
@@ -72,7 +82,8 @@ impl<'a> Options<'a> {
     }
 
     fn shows(&self, key: &Key) -> bool {
-        self.shows_strings && self.pattern.is_none_or(|pattern| glob::matches(pattern, key.name()))
+        let has = |pattern: &glob::Pattern| pattern.matches(key.name());
+        self.shows_strings && self.pattern.as_ref().is_none_or(has)
     }
 }
 
@@ -91,21 +102,23 @@ fn scan(call: &mut Call<'_, '_>) -> Flow {
         Ok(options) => options,
         Err(text) => return call.error(text),
     };
-    let (keyspace, database) = (call.keyspace(), call.session.database);
-    let mut slots_left = options.count.saturating_mul(SLOTS_PER_KEY);
-    let (mut seen, mut shown) = (0, Vec::new());
+    let (keyspace, home) = (call.keyspace(), call.home());
+    let mut slots_left = options.count.saturating_mul(SLOTS_PER_KEY).min(STEP_SLOTS_MAX);
+    let (mut seen, mut shown, mut shown_bytes) = (0, Vec::new(), 0);
     loop {
         let slots = (options.count - seen).min(slots_left).min(u64::from(SLICE_SLOTS)) as u32;
         let (entries, next) = keyspace.scan(cursor, slots);
         cursor = next;
-        for (key, _) in entries.into_iter().filter(|(key, _)| key.database() == database) {
+        for (key, _) in entries.into_iter().filter(|(key, _)| key.home() == home) {
             seen += 1;
             if options.shows(&key) {
+                shown_bytes += key.name().len();
                 shown.push(key);
             }
         }
         slots_left -= u64::from(slots);
-        if cursor == 0 || seen >= options.count || slots_left == 0 {
+        let is_enough = seen >= options.count || slots_left == 0 || shown_bytes > STEP_BYTES_MAX;
+        if cursor == 0 || is_enough {
             break;
         }
     }
@@ -116,30 +129,94 @@ fn scan(call: &mut Call<'_, '_>) -> Flow {
 }
 
 fn keys(call: &mut Call<'_, '_>) -> Flow {
-    let (pattern, database) = (call.words[1], call.session.database);
-    let mut shown = Vec::new();
-    walk(call.keyspace(), database, |key| {
-        if pattern == b"*" || glob::matches(pattern, key.name()) {
-            shown.push(key);
+    let word = call.words[1];
+    let Some(pattern) = glob::Pattern::new(word) else { return call.error(glob::TOO_LONG) };
+    let mut walk = call.session.walk.take().unwrap_or_else(|| Box::new(Walk::new(call.home())));
+    let keyspace = call.keyspace();
+    let shows = |key: &Key| word == b"*" || pattern.matches(key.name());
+    // What `EXEC` runs has no turns.
+    let bytes_max = call.service.settings.limits.output_bytes_max;
+    while !walk.turn(keyspace, bytes_max, shows) {
+        if walk.names.len() > bytes_max {
+            call.session.client.cut_off();
+            return Flow::Close;
         }
-    });
-    reply_names(call, &shown)
+        if !call.session.transaction.is_running() {
+            call.session.walk = Some(walk);
+            return Flow::Again;
+        }
+    }
+    let start = call.reply.len();
+    call.reply.array(walk.count);
+    call.reply.raw(&walk.names);
+    if call.is_overrun(start) { Flow::Close } else { Flow::Continue }
+}
+
+/// A walk over the keys of a home in turns. Keys that come or go meanwhile may be seen or not.
+pub(crate) struct Walk {
+    home: HomeIndex,
+    cursor: u64,
+    /// The names so far, as bulk strings, and how many they are.
+    names: Vec<u8>,
+    count: usize,
+    /// Hashes of their keys: what is removed and comes again meanwhile may lie further on.
+    hashes: HashSet<u64, foldhash::fast::FixedState>,
+}
+
+impl Walk {
+    fn new(home: HomeIndex) -> Self {
+        Self { home, cursor: 0, names: Vec::new(), count: 0, hashes: HashSet::default() }
+    }
+
+    /// Goes on by a turn, or until the names are longer than `bytes_max`. True where that was the last.
+    fn turn(
+        &mut self,
+        keyspace: &Keyspace,
+        bytes_max: usize,
+        shows: impl Fn(&Key) -> bool,
+    ) -> bool {
+        for _ in 0..TURN_SLOTS / SLICE_SLOTS {
+            let (entries, next) = keyspace.scan(self.cursor, SLICE_SLOTS);
+            for (key, _) in entries {
+                if key.home() == self.home
+                    && shows(&key)
+                    && self.hashes.insert(keyspace.hash(key.as_bytes()))
+                {
+                    // Both protocols write a bulk string alike.
+                    Reply::new(&mut self.names, Protocol::Resp2).bulk(key.name());
+                    self.count += 1;
+                }
+                if self.names.len() > bytes_max {
+                    return false;
+                }
+            }
+            self.cursor = next;
+            if next == 0 {
+                return true;
+            }
+        }
+        false
+    }
 }
 
 fn reply_names(call: &mut Call<'_, '_>, keys: &[Key]) -> Flow {
+    let start = call.reply.len();
     call.reply.array(keys.len());
     for key in keys {
         call.reply.bulk(key.name());
+        if call.is_overrun(start) {
+            return Flow::Close;
+        }
     }
     Flow::Continue
 }
 
-/// Lets `visit` see every key of `database`.
-fn walk(keyspace: &Keyspace, database: DatabaseIndex, mut visit: impl FnMut(Key)) {
+/// Lets `visit` see every key of `home`.
+fn walk(keyspace: &Keyspace, home: HomeIndex, mut visit: impl FnMut(Key)) {
     let mut cursor = 0;
     loop {
         let (entries, next) = keyspace.scan(cursor, SLICE_SLOTS);
-        for (key, _) in entries.into_iter().filter(|(key, _)| key.database() == database) {
+        for (key, _) in entries.into_iter().filter(|(key, _)| key.home() == home) {
             visit(key);
         }
         cursor = next;
@@ -150,16 +227,16 @@ fn walk(keyspace: &Keyspace, database: DatabaseIndex, mut visit: impl FnMut(Key)
 }
 
 fn randomkey(call: &mut Call<'_, '_>) -> Flow {
-    match random_key(call.keyspace(), call.session.database) {
+    match random_key(call.keyspace(), call.home()) {
         Some(key) => call.reply.bulk(key.name()),
         None => call.reply.null(),
     }
     Flow::Continue
 }
 
-/// A key of `database`: about equally likely each, as long as slots in use lie about evenly.
-fn random_key(keyspace: &Keyspace, database: DatabaseIndex) -> Option<Key> {
-    if keyspace.size(database) == 0 {
+/// A key of `home`: about equally likely each, as long as slots in use lie about evenly.
+fn random_key(keyspace: &Keyspace, home: HomeIndex) -> Option<Key> {
+    if keyspace.size(home) == 0 {
         return None;
     }
     let stats = keyspace.cache().stats();
@@ -169,7 +246,7 @@ fn random_key(keyspace: &Keyspace, database: DatabaseIndex) -> Option<Key> {
             let cursor = below(stats.shards) << 32 | below(slots);
             let (entries, _) = keyspace.scan(cursor, TRY_SLOTS);
             let mut keys: Vec<Key> = entries.into_iter().map(|(key, _)| key).collect();
-            keys.retain(|key| key.database() == database);
+            keys.retain(|key| key.home() == home);
             if !keys.is_empty() {
                 let index = below(keys.len() as u64) as usize;
                 return Some(keys.swap_remove(index));
@@ -178,7 +255,7 @@ fn random_key(keyspace: &Keyspace, database: DatabaseIndex) -> Option<Key> {
     }
     // The n-th key takes the place of the one chosen before in one of n cases.
     let (mut chosen, mut seen) = (None, 0);
-    walk(keyspace, database, |key| {
+    walk(keyspace, home, |key| {
         seen += 1;
         if below(seen) == 0 {
             chosen = Some(key);
@@ -189,7 +266,7 @@ fn random_key(keyspace: &Keyspace, database: DatabaseIndex) -> Option<Key> {
 
 /// A random number below `bound`. Good enough to choose keys by: every hasher of the standard library
 /// starts from other random bits.
-fn below(bound: u64) -> u64 {
+pub(crate) fn below(bound: u64) -> u64 {
     RandomState::new().build_hasher().finish() % bound.max(1)
 }
 

@@ -3,11 +3,12 @@
 mod census;
 pub(crate) mod config;
 mod describe;
+mod eviction;
 mod info;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::commands::parse::{NOT_AN_INTEGER, SYNTAX, integer};
+use crate::commands::parse::{NO_KEYS, NOT_AN_INTEGER, SYNTAX, integer};
 use crate::commands::{Call, Command, Flag, Flow};
 
 /// The group of what is only there to be refused in clear words.
@@ -82,10 +83,6 @@ fn refuse_replication(call: &mut Call<'_, '_>) -> Flow {
     call.error("ERR this server does not replicate")
 }
 
-fn refuse_swapping(call: &mut Call<'_, '_>) -> Flow {
-    call.error("ERR this server cannot swap databases: they may share a cache")
-}
-
 fn refuse_shutdown(call: &mut Call<'_, '_>) -> Flow {
     call.error("ERR clients cannot stop this server: send it SIGTERM")
 }
@@ -104,16 +101,7 @@ const fn row(
     summary: &'static str,
     run: fn(&mut Call<'_, '_>) -> Flow,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: &[],
-        keys: (0, 0, 0),
-        group: "server",
-        since: "2.8.13",
-        summary,
-        run,
-    }
+    Command::new(name, arity, &[], NO_KEYS, run).about("server", "2.8.13", summary)
 }
 
 const fn container(name: &'static str, summary: &'static str) -> Command {
@@ -166,10 +154,7 @@ pub const COMMANDS: &[Command] = &[
     row("command|help", 2, "Returns a text about the subcommands.", describe::help),
     container("config", "A container for commands about settings."),
     admin("config|get", -3, "Returns settings.", config::get),
-    Command {
-        flags: &[Flag::Admin, Flag::Alone],
-        ..admin("config|set", -4, "Changes settings.", config::set)
-    },
+    admin("config|set", -4, "Changes settings.", config::set),
     admin("config|resetstat", 2, "Starts counting anew.", config::resetstat),
     admin("config|rewrite", 2, "Not supported.", config::rewrite),
     admin("config|help", 2, "Returns a text about the subcommands.", config::help),
@@ -196,7 +181,6 @@ pub const COMMANDS: &[Command] = &[
     refused("lastsave", 1, &[], refuse_saving),
     refused("replicaof", 3, &[Flag::Admin], refuse_replication),
     refused("slaveof", 3, &[Flag::Admin], refuse_replication),
-    refused("swapdb", 3, &[Flag::Write], refuse_swapping),
     refused("shutdown", -1, &[Flag::Admin, Flag::NoMulti], refuse_shutdown),
     refused("monitor", 1, &[Flag::Admin, Flag::NoMulti], refuse_monitor),
     refused("debug", -2, &[Flag::Admin], refuse_debug),

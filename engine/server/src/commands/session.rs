@@ -6,10 +6,14 @@ use crate::auth::Role;
 use crate::channels::Subscriptions;
 use crate::clients::Client;
 use crate::commands::calls::Tally;
+use crate::commands::scan::Walk;
 use crate::commands::transactions::Transaction;
 use crate::resp::reply::Protocol;
 use crate::service::Service;
 use crate::tracking::Following;
+
+/// Room for a key that is kept from one batch to the next, bytes.
+const SCRATCH_KEPT_BYTES: usize = 1024;
 
 /// The state of a conversation. When it drops, the server forgets the client.
 pub struct Session {
@@ -33,6 +37,8 @@ pub struct Session {
     pub(crate) tally: Tally,
     /// The last command's name.
     pub(crate) command: &'static str,
+    /// Where the walk over the keys stands that the command at hand makes in several turns.
+    pub(crate) walk: Option<Box<Walk>>,
     /// Space for one key at a time.
     pub(crate) scratch: Vec<u8>,
     service: Arc<Service>,
@@ -43,9 +49,17 @@ impl Session {
     #[inline]
     pub(crate) fn lookup(&mut self, name: &[u8]) -> &[u8] {
         self.scratch.clear();
-        self.scratch.push(self.database);
+        self.scratch.push(self.service.databases.home(self.database));
         self.scratch.extend_from_slice(name);
         &self.scratch
+    }
+
+    /// Between two batches: gives back what a long key needed.
+    #[inline]
+    pub(crate) fn rest(&mut self) {
+        if self.scratch.capacity() > SCRATCH_KEPT_BYTES {
+            self.scratch = Vec::new();
+        }
     }
 }
 
@@ -78,6 +92,7 @@ impl Session {
             following: Following::default(),
             tally: Tally::default(),
             command: "NULL",
+            walk: None,
             scratch: Vec::new(),
             service: Arc::clone(service),
         }
@@ -93,6 +108,7 @@ impl Session {
         let mut profile = self.client.profile.lock();
         profile.database = self.database;
         profile.protocol = self.protocol;
+        profile.role = self.role;
         profile.command = self.command;
         profile.active_unix_ms = self.service.clock.now_unix_ms();
         profile.channels = self.subscriptions.channels();

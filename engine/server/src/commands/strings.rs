@@ -7,6 +7,7 @@ mod bits;
 mod lcs;
 mod ranges;
 
+use crate::commands::ahead::AHEAD_KEYS;
 use crate::commands::parse::{
     ALL_KEYS, NO_ROOM, NOT_AN_INTEGER, ONE_KEY, READ, READ_FAST, SYNTAX, TWO_KEYS, TimeForm, WRITE,
     WRITE_ALONE, WRITE_FAST, integer, is, no_room,
@@ -175,8 +176,11 @@ fn reply_stored<T>(call: &mut Call<'_, '_>, stored: Result<T, WriteError>) -> Fl
 }
 
 /// Stores, replies `+OK` or says why not, and tells of it.
-fn store(call: &mut Call<'_, '_>, name: &[u8], value: Value, end: End) -> Flow {
-    let stored = call.keyspace().set(call.key(name), value, end, call.session.client.id);
+fn store(call: &mut Call<'_, '_>, name: &[u8], value: &[u8], end: End) -> Flow {
+    // The key before the value: it is put together from pieces and read back at once, which waits for
+    // all writes before it, and those of a value are slow.
+    let key = call.key(name);
+    let stored = call.keyspace().set(key, Value::new(value), end, call.session.client.id);
     if stored.is_ok() {
         tell_set(call, name, end);
     }
@@ -215,10 +219,16 @@ fn get(call: &mut Call<'_, '_>) -> Flow {
 }
 
 fn mget(call: &mut Call<'_, '_>) -> Flow {
-    let names = &call.words[1..];
+    let (names, start) = (&call.words[1..], call.reply.len());
     call.reply.array(names.len());
-    for name in names {
-        reply_value(call, name);
+    for names in names.chunks(AHEAD_KEYS) {
+        call.expect_reads(names);
+        for name in names {
+            reply_value(call, name);
+            if call.is_overrun(start) {
+                return Flow::Close;
+            }
+        }
     }
     Flow::Continue
 }
@@ -329,7 +339,7 @@ fn end_of(call: &Call<'_, '_>, form: TimeForm, word: &[u8]) -> Result<End, TimeE
 }
 
 fn set(call: &mut Call<'_, '_>) -> Flow {
-    let (name, value, words) = (call.words[1], Value::new(call.words[2]), &call.words[3..]);
+    let (name, value, words) = (call.words[1], call.words[2], &call.words[3..]);
     let (keyspace, writer) = (call.keyspace(), call.session.client.id);
     if words.is_empty() {
         return store(call, name, value, End::Never);
@@ -346,6 +356,7 @@ fn set(call: &mut Call<'_, '_>) -> Flow {
     if !options.returns_old && options.condition == Condition::Always && end != End::Keep {
         return store(call, name, value, end);
     }
+    let value = Value::new(value);
     let outcome = keyspace.with_entry(&call.key(name), writer, |entry| {
         let old = if options.returns_old {
             entry.get()
@@ -401,7 +412,7 @@ fn set_with_time(call: &mut Call<'_, '_>, form: TimeForm) -> Flow {
         Ok(end) => end,
         Err(error) => return error.reply(call),
     };
-    store(call, call.words[1], Value::new(call.words[3]), end)
+    store(call, call.words[1], call.words[3], end)
 }
 
 fn getset(call: &mut Call<'_, '_>) -> Flow {

@@ -1,15 +1,35 @@
 //! Commands as clients send them, against a server in memory: words in, raw replies out.
 
 mod answers;
+mod bounds;
 mod model;
+mod rights;
 
 use std::sync::Arc;
 
 use crate::clients::Peer;
-use crate::commands::{Session, execute};
+use crate::commands::{Session, execute, settle};
 use crate::resp::reply::Protocol;
 use crate::service::Service;
 use crate::settings::Settings;
+
+/// A client of `service`.
+pub(crate) fn session(service: &Arc<Service>) -> Session {
+    let client = service.clients.admit(Peer::Unix, "unix".to_owned(), 0).unwrap();
+    Session::new(client, service)
+}
+
+/// The replies to `line`, then what was posted to the session, its line ends as spaces.
+pub(crate) fn run(service: &Arc<Service>, session: &mut Session, line: &str) -> String {
+    let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+    let mut out = Vec::new();
+    if !words.is_empty() {
+        execute(service, session, &words, &mut out);
+    }
+    settle(service, session);
+    session.client.collect(&mut out);
+    String::from_utf8_lossy(&out).replace("\r\n", " ").trim_end().to_owned()
+}
 
 /// A server with one client.
 struct Bench {
@@ -24,8 +44,7 @@ impl Bench {
 
     fn with(settings: Settings) -> Self {
         let service = Service::try_new(settings, 1).unwrap();
-        let client = service.clients.admit(Peer::Unix, "unix".to_owned(), 0).unwrap();
-        let session = Session::new(client, &service);
+        let session = session(&service);
         Self { service, session }
     }
 

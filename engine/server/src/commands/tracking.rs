@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clients::Client;
-use crate::commands::parse::{NOT_AN_INTEGER, SYNTAX, integer, is};
+use crate::commands::parse::{NO_KEYS, NOT_AN_INTEGER, SYNTAX, integer, is};
 use crate::commands::{Call, Command, Flag, Flow};
 use crate::tracking::{Mode, Options};
 
@@ -11,6 +11,12 @@ const SWITCHES_BROADCAST: &str = "ERR You can't switch BCAST mode on/off before 
     for this client, and then re-enabling it with a different mode.";
 const SWITCHES_OPTION: &str = "ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for \
     this client, and then re-enabling it with a different mode.";
+
+/// Prefixes that one client can have.
+const PREFIXES_MAX: usize = 1_000;
+const TOO_MANY_PREFIXES: &str = "ERR too many prefixes for a single client";
+const REDIRECT_REFUSED: &str =
+    "NOPERM this user has no permissions to redirect to a client that may do more than itself";
 
 /// The options of `CLIENT TRACKING` as they were written.
 #[derive(Default)]
@@ -25,6 +31,10 @@ struct Written<'a> {
 
 fn written<'a>(call: &Call<'a, '_>) -> Result<Written<'a>, &'static str> {
     let mut written = Written::default();
+    // It runs alone: what is far too long is not even read.
+    if call.words.len() > 2 * PREFIXES_MAX + 16 {
+        return Err(TOO_MANY_PREFIXES);
+    }
     let mut words = call.words[3..].iter();
     while let Some(&word) = words.next() {
         if is(word, "redirect") {
@@ -35,6 +45,10 @@ fn written<'a>(call: &Call<'a, '_>) -> Result<Written<'a>, &'static str> {
             let id = integer(id).ok_or(NOT_AN_INTEGER)?;
             let to = u64::try_from(id).ok().and_then(|id| call.service.clients.get(id));
             let to = to.ok_or("ERR The client ID you want redirect to does not exist")?;
+            // What it is told is messages, and those to clients that may do more are theirs to ask for.
+            if to.profile.lock().role > call.session.role {
+                return Err(REDIRECT_REFUSED);
+            }
             written.redirect = Some(to);
         } else if is(word, "prefix") {
             written.prefixes.push(words.next().ok_or(SYNTAX)?);
@@ -52,6 +66,10 @@ fn written<'a>(call: &Call<'a, '_>) -> Result<Written<'a>, &'static str> {
     }
     Ok(written)
 }
+
+/// Two prefixes that overlap: the place of the first one as they were written, that of the other one
+/// where it was not known before, and both.
+type Overlap<'a> = (usize, Option<usize>, &'a [u8], &'a [u8]);
 
 impl Written<'_> {
     /// The options, if they fit each other and those of `before`.
@@ -85,7 +103,6 @@ impl Written<'_> {
 
     /// Why its prefixes cannot be taken beside those `known`.
     fn collision(&self, known: &[Box<[u8]>]) -> Option<String> {
-        let overlap = |a: &[u8], b: &[u8]| a.starts_with(b) || b.starts_with(a);
         let text = |prefix: &[u8], what: &str, other: &[u8]| {
             format!(
                 "ERR Prefix '{}' overlaps with {what} prefix '{}'. Prefixes for a single client \
@@ -94,16 +111,36 @@ impl Written<'_> {
                 String::from_utf8_lossy(other)
             )
         };
-        for (index, prefix) in self.prefixes.iter().enumerate() {
-            if let Some(other) = known.iter().find(|other| overlap(other, prefix)) {
-                return Some(text(prefix, "an existing", other));
-            }
-            let others = &self.prefixes[index + 1..];
-            if let Some(other) = others.iter().find(|other| overlap(other, prefix)) {
-                return Some(text(prefix, "another provided", other));
-            }
+        // In order, whatever starts with a prefix follows it, and nothing else comes in between. Each
+        // has its place among those provided, none for one that was known.
+        let provided = self.prefixes.iter().enumerate();
+        let mut all: Vec<(&[u8], Option<usize>)> =
+            provided.map(|(place, prefix)| (*prefix, Some(place))).collect();
+        all.extend(known.iter().map(|prefix| (&**prefix, None)));
+        all.sort_unstable();
+        // The first one as they were written is what is told of.
+        let mut first: Option<Overlap<'_>> = None;
+        let mut open: Vec<(&[u8], Option<usize>)> = Vec::new();
+        for one in all {
+            while open.pop_if(|other| !one.0.starts_with(other.0)).is_some() {}
+            let found = open.last().and_then(|&other| match (one, other) {
+                ((prefix, Some(place)), (known, None)) | ((known, None), (prefix, Some(place))) => {
+                    Some((place, None, prefix, known))
+                }
+                ((one, Some(place)), (other, Some(before))) if before < place => {
+                    Some((before, Some(place), other, one))
+                }
+                ((one, Some(place)), (other, Some(before))) => {
+                    Some((place, Some(before), one, other))
+                }
+                ((_, None), (_, None)) => None,
+            });
+            first = first.into_iter().chain(found).min();
+            open.push(one);
         }
-        None
+        let (_, place, prefix, other) = first?;
+        let what = if place.is_some() { "another provided" } else { "an existing" };
+        Some(text(prefix, what, other))
     }
 }
 
@@ -121,6 +158,9 @@ fn tracking(call: &mut Call<'_, '_>) -> Flow {
             Ok(options) => options,
             Err(text) => return call.error(text),
         };
+        if following.prefixes().len() + written.prefixes.len() > PREFIXES_MAX {
+            return call.error(TOO_MANY_PREFIXES);
+        }
         if let Some(text) = written.collision(following.prefixes()) {
             return call.error(&text);
         }
@@ -220,16 +260,7 @@ const fn row(
     summary: &'static str,
     run: fn(&mut Call<'_, '_>) -> Flow,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: &[],
-        keys: (0, 0, 0),
-        group: "connection",
-        since: "6.0.0",
-        summary,
-        run,
-    }
+    Command::new(name, arity, &[], NO_KEYS, run).about("connection", "6.0.0", summary)
 }
 
 /// The commands of this file.

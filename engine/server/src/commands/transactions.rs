@@ -1,12 +1,22 @@
 //! `MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`.
 
+use std::collections::HashMap;
+
 use crate::commands::dispatch::run;
+use crate::commands::parse::NO_KEYS;
 use crate::commands::{Call, Command, Flag, Flow, Row};
-use crate::keyspace::{Key, Keyspace};
+use crate::keyspace::{DatabaseIndex, Key};
+use crate::service::Service;
+use crate::tracking::Watch;
 use ostler_core::Version;
 
 /// What a queued command costs beside its words, bytes.
 const QUEUED_OVERHEAD_BYTES: usize = 64;
+
+/// Keys that a client can watch at a time: `EXEC` looks at all of them while nothing else runs.
+const WATCHED_MAX: usize = 10_000;
+/// Bytes of their names.
+const WATCHED_BYTES_MAX: usize = 4 << 20;
 
 /// What `MULTI` and `WATCH` have begun in a conversation.
 #[derive(Default)]
@@ -15,7 +25,11 @@ pub struct Transaction {
     /// A command could not be queued, so nothing will run.
     is_failed: bool,
     queue: Queue,
-    watched: Vec<Watched>,
+    watched: HashMap<Box<[u8]>, Watched>,
+    /// Bytes of the names of watched keys.
+    watched_bytes: usize,
+    /// `EXEC` runs the queue.
+    is_running: bool,
 }
 
 /// Queued commands, their words one after the other.
@@ -28,10 +42,14 @@ struct Queue {
     commands: Vec<(&'static Row, usize)>,
 }
 
-/// A key and what was known of it when it was watched.
+/// What was known of a key when it was watched.
 struct Watched {
-    key: Key,
+    database: DatabaseIndex,
     seen: Seen,
+    /// How often its database had moved.
+    moves: u64,
+    /// Counts its changes from then on: what came and went is not seen otherwise.
+    watch: Watch,
 }
 
 /// Version and end of an entry, none where there was no entry.
@@ -63,6 +81,11 @@ impl Transaction {
         self.watched.len()
     }
 
+    /// True while `EXEC` runs what was queued.
+    pub(crate) fn is_running(&self) -> bool {
+        self.is_running
+    }
+
     /// Queues a command, or says why not.
     pub(crate) fn queue(
         &mut self,
@@ -91,10 +114,9 @@ impl Transaction {
         self.queue.commands.iter().any(|(row, _)| row.stores())
     }
 
-    /// True where a queued command changes entries or publishes.
+    /// True where a queued command changes entries or reaches other clients.
     pub(crate) fn writes(&self) -> bool {
-        let writes =
-            |row: &Row| row.has(Flag::Write) || matches!(row.command.name, "publish" | "spublish");
+        let writes = |row: &Row| row.has(Flag::Write) || row.has(Flag::Sends);
         self.queue.commands.iter().any(|(row, _)| writes(row))
     }
 
@@ -129,8 +151,30 @@ impl Queue {
     }
 }
 
-fn seen(keyspace: &Keyspace, key: &Key) -> Seen {
-    keyspace.with_entry(key, 0, |entry| {
+impl Watched {
+    fn new(service: &Service, database: DatabaseIndex, name: &[u8]) -> Self {
+        let key = Key::new(service.databases.home(database), name);
+        // Before it looks, so that no change falls in between.
+        let watch = service.tracking.watch(&key);
+        let seen = seen(service, database, name);
+        Self { database, seen, moves: service.databases.moves(database), watch }
+    }
+
+    /// True where the key may have changed. A database that has moved shows other entries: then only
+    /// a key that was missing before and after has not changed, and after several moves it is not known.
+    fn has_changed(&self, service: &Service, name: &[u8]) -> bool {
+        let seen = seen(service, self.database, name);
+        match service.databases.moves(self.database) - self.moves {
+            0 => seen != self.seen || self.watch.has_changed(),
+            1 => seen.is_some() || self.seen.is_some(),
+            _ => true,
+        }
+    }
+}
+
+fn seen(service: &Service, database: DatabaseIndex, name: &[u8]) -> Seen {
+    let key = Key::new(service.databases.home(database), name);
+    service.keyspace(database)?.with_entry(&key, 0, |entry| {
         let version = entry.peek()?.version;
         Some((version, entry.end_unix_ms()?))
     })
@@ -158,19 +202,27 @@ fn watch(call: &mut Call<'_, '_>) -> Flow {
     if call.session.transaction.is_open {
         return call.error("ERR WATCH inside MULTI is not allowed");
     }
+    let (service, database) = (call.service, call.session.database);
+    let transaction = &mut call.session.transaction;
     for name in &call.words[1..] {
-        let key = call.key(name);
-        if !call.session.transaction.watched.iter().any(|watched| watched.key == key) {
-            let seen = seen(call.keyspace(), &key);
-            call.session.transaction.watched.push(Watched { key, seen });
+        let place = [&[database][..], name].concat();
+        if transaction.watched.contains_key(&place[..]) {
+            continue;
         }
+        let bytes = transaction.watched_bytes + place.len();
+        if transaction.watched.len() >= WATCHED_MAX || bytes > WATCHED_BYTES_MAX {
+            return call.error("ERR too many keys are watched");
+        }
+        transaction.watched_bytes = bytes;
+        transaction.watched.insert(place.into(), Watched::new(service, database, name));
     }
     call.reply.ok();
     Flow::Continue
 }
 
 fn unwatch(call: &mut Call<'_, '_>) -> Flow {
-    call.session.transaction.watched.clear();
+    let transaction = &mut call.session.transaction;
+    (transaction.watched, transaction.watched_bytes) = Default::default();
     call.reply.ok();
     Flow::Continue
 }
@@ -184,36 +236,30 @@ fn exec(call: &mut Call<'_, '_>) -> Flow {
         return call.error("EXECABORT Transaction discarded because of previous errors.");
     }
     let service = call.service;
-    let has_changed = |watched: &Watched| {
-        let keyspace = service.keyspace(watched.key.database());
-        keyspace.is_some_and(|keyspace| seen(keyspace, &watched.key) != watched.seen)
-    };
-    if transaction.watched.iter().any(has_changed) {
+    let mut watched = transaction.watched.iter();
+    if watched.any(|(place, watched)| watched.has_changed(service, &place[1..])) {
         call.reply.null_array();
         return Flow::Continue;
     }
-    let mut flow = Flow::Continue;
+    let (mut flow, start) = (Flow::Continue, call.reply.len());
     call.reply.array(transaction.queue.commands.len());
+    call.session.transaction.is_running = true;
     for (row, words) in transaction.queue.words() {
         if run(service, call.session, row, &words, call.reply.buffer()) == Flow::Close {
             flow = Flow::Close;
         }
+        if call.session.client.is_overrun() || call.is_overrun(start) {
+            flow = Flow::Close;
+            break;
+        }
     }
+    call.session.transaction.is_running = false;
     call.reply.set_protocol(call.session.protocol);
     flow
 }
 
 const fn row(name: &'static str, arity: i32, flags: &'static [Flag]) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys: (0, 0, 0),
-        group: "transactions",
-        since: "1.2.0",
-        summary: "",
-        run: unwatch,
-    }
+    Command::new(name, arity, flags, NO_KEYS, unwatch).about("transactions", "1.2.0", "")
 }
 
 /// The commands of this file.

@@ -1,5 +1,6 @@
 //! Who may send what: tokens, roles, origins; and what strangers to the table of routes are told.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -10,11 +11,17 @@ use base64::Engine;
 
 use super::Api;
 use super::problem::{Kind, Problem};
+use super::routes::Route;
 use crate::auth::Role;
 
 /// Which route a request took; put into the response's extensions for those who count.
 #[derive(Clone, Copy)]
 pub(crate) struct Taken(pub(crate) usize);
+
+/// The caller was let through to a route that strangers are not; put into the response's extensions
+/// for those who must choose between the two.
+#[derive(Clone, Copy)]
+pub(crate) struct Known;
 
 /// Stands before one route.
 #[derive(Clone)]
@@ -25,15 +32,20 @@ pub(crate) struct Guard {
 
 /// Lets a request through whose token has the route's role.
 pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let role = guard.api.routes[guard.route].role;
+    let Route { path, role, .. } = guard.api.routes[guard.route];
+    tracing::Span::current().record("route", path);
     let allowed = match role {
         Some(role) => allow(&guard.api, role, request.method(), request.headers()),
         None => Ok(()),
     };
+    let is_allowed = allowed.is_ok();
     let mut response = match allowed {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
+    if role.is_some() && is_allowed {
+        response.extensions_mut().insert(Known);
+    }
     response.extensions_mut().insert(Taken(guard.route));
     response
 }
@@ -77,8 +89,20 @@ pub(crate) async fn unknown_path() -> Problem {
 
 /// Refuses what a page of another origin made a browser send: such requests carry the user's rights,
 /// not the page's. Pages may read nothing either, since no answer allows another origin.
-pub(crate) async fn refuse_foreign_origin(request: Request, next: Next) -> Response {
+///
+/// A page can also let its own name lead here, and is of the same origin then. Its requests bear that
+/// name and no token, so that where none is needed only names are heard that nobody else can give out.
+pub(crate) async fn refuse_foreign_origin(
+    State(api): State<Arc<Api>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let headers = request.headers();
+    if api.service.grants.is_open() && !is_local(&request) {
+        let detail = "without tokens the header Host must be an IP address or localhost: any page \
+                      can let another name lead here; use an address, or give the server a token";
+        return Problem::new(Kind::ForeignOrigin, detail).into_response();
+    }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match headers.get(header::ORIGIN) {
         Some(origin) if !reads && !is_own(origin, headers) => {
@@ -87,6 +111,29 @@ pub(crate) async fn refuse_foreign_origin(request: Request, next: Next) -> Respo
         }
         _ => next.run(request).await,
     }
+}
+
+/// True where every name that a request gives the server is an address or `localhost`. Browsers always
+/// give one.
+fn is_local(request: &Request) -> bool {
+    let hosts = request.headers().get_all(header::HOST).into_iter();
+    let mut hosts = hosts.map(|host| host.to_str().unwrap_or_default());
+    let in_line = request.uri().authority();
+    let in_line = in_line.is_none_or(|authority| is_local_host(authority.as_str()));
+    in_line && hosts.all(is_local_host)
+}
+
+/// True for `localhost` and IP addresses, with a port or without.
+fn is_local_host(host: &str) -> bool {
+    let is_name = |host: &str| host.eq_ignore_ascii_case("localhost");
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, "0"));
+    let is_port = port.parse::<u16>().is_ok();
+    let in_brackets = |host: &str| {
+        let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        inside.is_some_and(|inside| inside.parse::<Ipv6Addr>().is_ok())
+    };
+    in_brackets(host)
+        || is_port && (is_name(name) || in_brackets(name) || name.parse::<Ipv4Addr>().is_ok())
 }
 
 fn is_own(origin: &HeaderValue, headers: &HeaderMap) -> bool {

@@ -10,10 +10,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Api;
+use super::decisions::AdaptiveBody;
 use super::extract::{CacheAt, Json};
 use super::problem::{Kind, Problem};
-use super::schemas::ModuleIdText;
-use crate::policies::{ActivateError, Activated, Activation, PolicyError};
+use super::schemas::{ModuleIdText, QuarantineBody};
+use crate::adaptive::Shortfall;
+use crate::keyspace::Keyspace;
+use crate::policies::{ActivateError, Activated, Activation, PolicyError, Quarantine};
 use crate::tallies::SwapReason;
 
 /// All caches.
@@ -57,6 +60,12 @@ pub(crate) struct StatsBody {
     seat: SeatBody,
     /// What it holds, and what it did since the start.
     counts: Counts,
+    /// How candidates do in shadow, none where the policy does not change by itself.
+    adaptive: Option<AdaptiveBody>,
+    /// Why the policy does not change by itself though the settings say so, none where it does.
+    adaptive_error: Option<String>,
+    /// Policies of the portfolio in the settings that take no part.
+    adaptive_missing: Vec<MissingBody>,
 }
 
 /// A database of a cache.
@@ -80,8 +89,23 @@ pub(crate) struct SeatBody {
     params: Value,
     /// The policy that a rollback would appoint.
     previous: Option<String>,
+    /// The policy that should be in charge and cannot be used, none as a rule: `desired` stands in.
+    missing: Option<MissingBody>,
+    /// Policies whose faults cost them its trust, oldest first: they get no seat, over restarts too,
+    /// until one is activated with `pardon`.
+    #[schemars(with = "Vec<QuarantineBody>")]
+    quarantined: Vec<Quarantine>,
     /// Each shard.
     shards: Vec<ShardBody>,
+}
+
+/// A policy that should be in charge, and cannot be used.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct MissingBody {
+    /// Its name.
+    policy: String,
+    /// Why it cannot be used.
+    reason: String,
 }
 
 /// The seat of one shard.
@@ -204,21 +228,20 @@ pub(crate) struct ActivatedBody {
 /// `GET /v1/caches`.
 pub(crate) async fn list(State(api): State<Arc<Api>>) -> Result<axum::Json<CacheList>, Problem> {
     let caches = blocking(move || {
-        let settings = &api.service.settings.caches;
-        let both = api.service.caches.iter().zip(settings);
-        both.map(|(keyspace, settings)| {
-            let stats = keyspace.cache().stats();
+        let caches = api.service.caches.iter().enumerate();
+        let described = caches.map(|(index, keyspace)| {
+            let stats = keyspace.stats();
             CacheBody {
                 name: keyspace.name().to_owned(),
-                databases: settings.databases.clone(),
+                databases: api.service.databases_of(index),
                 entries: stats.entries,
                 weight_bytes: stats.weight,
                 capacity_bytes: stats.capacity,
                 hit_ratio: stats.hit_ratio(),
                 policy: keyspace.cache().seat_status().desired,
             }
-        })
-        .collect()
+        });
+        described.collect()
     });
     Ok(axum::Json(CacheList { caches: caches.await? }))
 }
@@ -233,16 +256,23 @@ pub(crate) async fn stats(
 
 fn stats_of(api: &Api, cache: CacheAt) -> StatsBody {
     let keyspace = cache.of(api);
-    let databases = &api.service.settings.caches[cache.0].databases;
-    let entries_of = |&database: &u8| DatabaseBody { database, entries: keyspace.size(database) };
-    let stats = keyspace.cache().stats();
+    let databases = &api.service.databases;
+    let entries_of =
+        |database| DatabaseBody { database, entries: keyspace.size(databases.home(database)) };
+    let stats = keyspace.stats();
+    let Shortfall { missing, error } =
+        api.service.shortfalls.lock().get(cache.0).cloned().unwrap_or_default();
+    let missing = missing.into_iter().map(|(policy, reason)| MissingBody { policy, reason });
     StatsBody {
         name: keyspace.name().to_owned(),
         unix_ms: api.service.clock.now_unix_ms(),
-        databases: databases.iter().map(entries_of).collect(),
+        databases: api.service.databases_of(cache.0).into_iter().map(entries_of).collect(),
         hit_ratio: stats.hit_ratio(),
         seat: seat_of(api, cache),
         counts: stats.into(),
+        adaptive: api.service.adaptive(cache.0).map(|adaptive| AdaptiveBody::new(&adaptive)),
+        adaptive_error: error,
+        adaptive_missing: missing.collect(),
     }
 }
 
@@ -255,9 +285,14 @@ pub(crate) fn seat_of(api: &Api, cache: CacheAt) -> SeatBody {
     let faults = faults.into_iter().map(|fault| fault.map(|fault| FaultBody::new(&fault)));
     let params = params.and_then(|params| serde_json::from_str(&params).ok());
     SeatBody {
+        missing: in_charge
+            .as_ref()
+            .and_then(|seat| seat.missing.clone())
+            .map(|missing| MissingBody { policy: missing.charge.policy, reason: missing.reason }),
         version: in_charge.as_ref().and_then(|seat| seat.current.version),
         // After a restart the cache does not know what was before; the kept registry does.
         previous: in_charge.and_then(|seat| seat.previous).map(|charge| charge.policy).or(previous),
+        quarantined: api.service.policies.quarantines(keyspace.name()),
         desired,
         params: params.unwrap_or_else(|| Value::Object(Map::new())),
         shards: actual
@@ -274,8 +309,8 @@ pub(crate) async fn activate(
     cache: CacheAt,
     Json(wanted): Json<Activation>,
 ) -> Result<axum::Json<ActivatedBody>, Problem> {
-    change(api, cache, SwapReason::Request, move |api| {
-        api.service.policies.activate(cache.of(api), &wanted)
+    change(api, cache, SwapReason::Request, move |api, keyspace| {
+        api.service.policies.activate(keyspace, &wanted)
     })
     .await
 }
@@ -285,18 +320,18 @@ pub(crate) async fn rollback(
     State(api): State<Arc<Api>>,
     cache: CacheAt,
 ) -> Result<axum::Json<ActivatedBody>, Problem> {
-    change(api, cache, SwapReason::Rollback, move |api| {
-        api.service.policies.rollback(cache.of(api))
+    change(api, cache, SwapReason::Rollback, move |api, keyspace| {
+        api.service.policies.rollback(keyspace)
     })
     .await
 }
 
-/// Changes a policy, and sees to it that requests before and after are counted apart.
+/// Changes a policy when it is its turn.
 async fn change(
     api: Arc<Api>,
     cache: CacheAt,
     reason: SwapReason,
-    work: impl FnOnce(&Api) -> Result<Activated, ActivateError> + Send + 'static,
+    work: impl FnOnce(&Api, &Keyspace) -> Result<Activated, ActivateError> + Send + 'static,
 ) -> Result<axum::Json<ActivatedBody>, Problem> {
     let Ok(turn) = Arc::clone(&api.changes).try_acquire_owned() else {
         let detail = "too many changes of policies are waiting already";
@@ -305,16 +340,9 @@ async fn change(
     // The caller may go away; the change goes on, and holds its turn until it is through.
     let changed = blocking(move || {
         let _turn = turn;
-        let (keyspace, ledger) = (cache.of(&api), &api.ledgers[cache.0]);
-        ledger.settle(keyspace);
-        let changed = work(&api);
-        ledger.settle(keyspace);
-        if changed.is_ok() {
-            api.service.tallies.swapped(keyspace.name(), reason);
-        }
-        changed
+        api.service.change_policy(cache.0, reason, |keyspace| work(&api, keyspace))
     });
-    let Activated { charge, handover, not_kept } = changed.await?.map_err(problem)?;
+    let Activated { charge, handover, not_kept } = changed.await?.map_err(change_problem)?;
     Ok(axum::Json(ActivatedBody {
         policy: charge.policy,
         version: charge.version,
@@ -335,9 +363,14 @@ pub(crate) async fn blocking<T: Send + 'static>(
     })
 }
 
-fn problem(error: ActivateError) -> Problem {
+/// A change that was refused.
+pub(crate) fn change_problem(error: ActivateError) -> Problem {
     let detail = error.to_string();
     match error {
+        ActivateError::Experiment { id } => {
+            Problem::new(Kind::ExperimentRuns, detail).with("experiment", id.to_string())
+        }
+        ActivateError::Stopping => Problem::new(Kind::Stopping, detail),
         ActivateError::Seat(error) => seat_problem(error, detail),
         ActivateError::Policy(error) => policy_problem(error, detail),
     }
@@ -358,11 +391,15 @@ fn seat_problem(error: SeatError, detail: String) -> Problem {
     }
 }
 
-fn policy_problem(error: PolicyError, detail: String) -> Problem {
+/// A policy that cannot be had.
+pub(crate) fn policy_problem(error: PolicyError, detail: String) -> Problem {
     use ostler::OpenError;
     let kind = match &error {
         PolicyError::Unknown { .. } => Kind::UnknownPolicy,
-        PolicyError::Open(OpenError::Unknown { .. } | OpenError::Spec(_)) => Kind::UnknownPolicy,
+        PolicyError::Open(
+            OpenError::Unknown { .. } | OpenError::UnknownOfKind { .. } | OpenError::Spec(_),
+        ) => Kind::UnknownPolicy,
+        PolicyError::Open(OpenError::Kind { .. }) => Kind::PolicyElsewhere,
         PolicyError::Open(OpenError::Params { .. }) => Kind::ParametersRefused,
         PolicyError::Open(OpenError::Refused { source, .. }) => {
             return Problem::new(Kind::ModuleRefused, detail).with("step", source.step());

@@ -7,16 +7,17 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ostler_core::Snapshot;
+use ostler_core::{Snapshot, Version};
 use serde::Deserialize;
 
-use super::Api;
 use super::conditions::{Conditions, Held, Tagger};
 use super::content_types;
 use super::extract::{CacheAt, KeyName, Query, read_body};
 use super::problem::{Kind, Problem};
+use super::{Api, with_lane};
 use crate::keyspace::{DATABASES, End, KEY_LEN_MAX, Key, Keyspace, Value, WriteError, weight_of};
 use crate::notifications::Event;
+use crate::room;
 
 /// The header with seconds to live, in both directions.
 pub(crate) const TTL: HeaderName = HeaderName::from_static("ostler-ttl");
@@ -40,6 +41,14 @@ pub(crate) struct Writing {
     ttl_ms: Option<u64>,
 }
 
+/// What a caller wants to store.
+struct Write {
+    value: Value,
+    conditions: Conditions,
+    ttl_ms: Option<u64>,
+    content_type: String,
+}
+
 /// The entry that a request is about.
 struct Place<'a> {
     api: &'a Api,
@@ -59,12 +68,8 @@ impl<'a> Place<'a> {
             return Err(Problem::new(Kind::KeyTooLong, detail));
         }
         let database = database_of(api, cache, database)?;
-        let key = Key::new(database, &name.0);
+        let key = Key::new(api.service.databases.home(database), &name.0);
         Ok(Self { api, keyspace: cache.of(api), key })
-    }
-
-    fn unknown(&self) -> Problem {
-        Problem::new(Kind::UnknownEntry, "the cache has no such entry, or not any more")
     }
 
     fn tagger(&self) -> Tagger {
@@ -74,11 +79,38 @@ impl<'a> Place<'a> {
     fn tag(&self, entry: Option<&Snapshot<Value>>) -> Option<String> {
         entry.map(|entry| self.tagger().tag(entry.version))
     }
+
+    /// Stores what a caller wrote, if its conditions hold. Whether an entry was there, and the version
+    /// of the new one.
+    fn store(&self, cache: CacheAt, write: Write) -> Result<(bool, Option<Version>), Problem> {
+        let Write { value, conditions, ttl_ms, content_type } = write;
+        let types = &self.api.content_types[cache.0];
+        if self.api.service.room.is_watched() {
+            room::relieve(&self.api.service);
+            if room::is_full(&self.api.service) {
+                return Err(full());
+            }
+        }
+        self.keyspace.with_entry(&self.key, 0, |entry| {
+            let before = entry.peek();
+            if conditions.hold(self.tag(before.as_ref()).as_deref()) != Held::Yes {
+                return Err(precondition_failed());
+            }
+            let end =
+                ttl_ms.map_or(End::Never, |ttl| End::At(entry.now_unix_ms().saturating_add(ttl)));
+            entry.set(value, end).map_err(too_heavy)?;
+            let version = entry.peek().map(|entry| entry.version);
+            if let Some(version) = version {
+                types.note(&self.key, version, &content_type);
+            }
+            Ok((before.is_some(), version))
+        })
+    }
 }
 
 /// The database that is meant in a cache: the one that is named, else its first.
 pub(crate) fn database_of(api: &Api, cache: CacheAt, named: Option<u8>) -> Result<u8, Problem> {
-    let databases = &api.service.settings.caches[cache.0].databases;
+    let databases = api.service.databases_of(cache.0);
     let lives_here = |database: &u8| databases.contains(database);
     match named {
         None => Ok(databases.first().copied().unwrap_or_default()),
@@ -99,30 +131,32 @@ pub(crate) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let conditions = Conditions::read(&headers)?;
-    let place = Place::new(&api, cache, &name, which.database)?;
-    let types = &api.content_types[cache.0];
-    let lane = api.lane();
-    let found = place.keyspace.with_entry(&place.key, 0, |entry| {
-        // The request that counts; the snapshot does not.
-        entry.get()?;
-        let found = entry.peek()?;
-        let content_type = types.get(&place.key, found.version);
-        Some((found, content_type))
-    });
-    drop(lane);
-    let tag = place.tag(found.as_ref().map(|(entry, _)| entry));
+    let read = move |api: &Api| {
+        let types = &api.content_types[cache.0];
+        let place = Place::new(api, cache, &name, which.database)?;
+        Ok::<_, Problem>(place.keyspace.with_entry(&place.key, 0, |entry| {
+            // The request that counts; the snapshot does not.
+            entry.get()?;
+            let found = entry.peek()?;
+            let content_type = types.get(&place.key, found.version);
+            Some((found, content_type))
+        }))
+    };
+    let found = with_lane(&api, read).await??;
+    let tagger = Tagger::of(&api.service);
+    let tag = found.as_ref().map(|(entry, _)| tagger.tag(entry.version));
     match (conditions.hold(tag.as_deref()), found) {
         (Held::MatchFailed, _) => Err(precondition_failed()),
-        (_, None) => Err(place.unknown()),
+        (_, None) => Err(unknown()),
         (Held::NoneMatchFailed, Some((entry, _))) => {
             let mut response = StatusCode::NOT_MODIFIED.into_response();
-            describe(&mut response, place.tagger(), &entry);
+            describe(&mut response, tagger, &entry);
             Ok(response)
         }
         (Held::Yes, Some((entry, content_type))) => {
             let body = Bytes::from_owner(Owned(entry.value.clone()));
             let mut response = Response::new(Body::from(body));
-            describe(&mut response, place.tagger(), &entry);
+            describe(&mut response, tagger, &entry);
             let content_type = content_type.as_deref().unwrap_or(content_types::DEFAULT);
             let content_type = HeaderValue::from_str(content_type)
                 .unwrap_or(HeaderValue::from_static(content_types::DEFAULT));
@@ -148,35 +182,27 @@ pub(crate) async fn put(
     let bytes_max = bytes_max.min(api.service.settings.limits.bulk_bytes_max);
     let body = read_body(request, bytes_max).await?;
     let value = Value::new(&body);
-    let types = &api.content_types[cache.0];
-
-    let lane = api.lane();
-    let stored = place.keyspace.with_entry(&place.key, 0, |entry| {
-        let before = entry.peek();
-        if conditions.hold(place.tag(before.as_ref()).as_deref()) != Held::Yes {
-            return Err(precondition_failed());
-        }
-        let end = ttl_ms.map_or(End::Never, |ttl| End::At(entry.now_unix_ms().saturating_add(ttl)));
-        entry.set(value, end).map_err(too_heavy)?;
-        let version = entry.peek().map(|entry| entry.version);
-        if let Some(version) = version {
-            types.note(&place.key, version, &content_type);
-        }
-        Ok((before.is_some(), version))
-    });
-    drop(lane);
-    let (was_there, version) = stored?;
+    let ends = ttl_ms.is_some();
+    let write = Write { value, conditions, ttl_ms, content_type };
+    let database = writing.database;
+    let store = move |api: &Api| {
+        // Databases may have moved meanwhile.
+        let place = Place::new(api, cache, &name, database)?;
+        let stored = place.store(cache, write)?;
+        Ok::<_, Problem>((stored, place.key))
+    };
+    let ((was_there, version), key) = with_lane(&api, store).await??;
     let notifications = &api.service.notifications;
-    notifications.tell(Event::SET, place.key.database(), place.key.name());
-    if ttl_ms.is_some() {
-        notifications.tell(Event::WILL_END, place.key.database(), place.key.name());
+    notifications.tell_key(Event::SET, key.as_bytes());
+    if ends {
+        notifications.tell_key(Event::WILL_END, key.as_bytes());
     }
-    types.tidy(place.keyspace);
+    api.content_types[cache.0].tidy(cache.of(&api));
 
     let status = if was_there { StatusCode::NO_CONTENT } else { StatusCode::CREATED };
     let mut response = status.into_response();
     if let Some(version) = version {
-        response.headers_mut().insert(header::ETAG, place.tagger().header(version));
+        response.headers_mut().insert(header::ETAG, Tagger::of(&api.service).header(version));
     }
     Ok(response)
 }
@@ -190,21 +216,22 @@ pub(crate) async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let conditions = Conditions::read(&headers)?;
-    let place = Place::new(&api, cache, &name, which.database)?;
-    let _lane = api.lane();
-    let removed = place.keyspace.with_entry(&place.key, 0, |entry| {
-        let found = entry.peek();
-        match conditions.hold(place.tag(found.as_ref()).as_deref()) {
-            Held::Yes if entry.remove() => Ok(StatusCode::NO_CONTENT),
-            Held::Yes => Err(place.unknown()),
-            _ => Err(precondition_failed()),
+    let remove = move |api: &Api| {
+        let place = Place::new(api, cache, &name, which.database)?;
+        let removed = place.keyspace.with_entry(&place.key, 0, |entry| {
+            let found = entry.peek();
+            match conditions.hold(place.tag(found.as_ref()).as_deref()) {
+                Held::Yes if entry.remove() => Ok(StatusCode::NO_CONTENT),
+                Held::Yes => Err(unknown()),
+                _ => Err(precondition_failed()),
+            }
+        });
+        if removed.is_ok() {
+            api.service.notifications.tell_key(Event::REMOVED, place.key.as_bytes());
         }
-    });
-    if removed.is_ok() {
-        let notifications = &api.service.notifications;
-        notifications.tell(Event::REMOVED, place.key.database(), place.key.name());
-    }
-    removed
+        removed
+    };
+    with_lane(&api, remove).await?
 }
 
 /// A value as the body of an answer, without copying it.
@@ -244,6 +271,10 @@ fn ceil_s(left: Duration) -> u64 {
     left.as_secs() + u64::from(left.subsec_nanos() > 0)
 }
 
+fn unknown() -> Problem {
+    Problem::new(Kind::UnknownEntry, "the cache has no such entry, or not any more")
+}
+
 fn precondition_failed() -> Problem {
     let detail = "the entry is not as If-Match or If-None-Match wants it";
     Problem::new(Kind::PreconditionFailed, detail)
@@ -254,6 +285,12 @@ fn too_heavy(error: WriteError) -> Problem {
     Problem::new(Kind::TooLarge, error.to_string())
         .with("weight", weight)
         .with("weight_max", weight_max)
+}
+
+fn full() -> Problem {
+    let detail =
+        "the cache is full, and what may be evicted is not enough: maxmemory-policy says so";
+    Problem::new(Kind::TooLarge, detail)
 }
 
 /// Bytes of the longest value that fits under a key of this length.

@@ -19,7 +19,7 @@ use super::Api;
 use super::caches::{FaultBody, SeatBody, blocking, seat_of};
 use super::extract::CacheAt;
 use super::problem::{Kind, Problem};
-use crate::service::Event;
+use crate::service::{Event, News};
 
 /// Silence after which a comment tells that the connection lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -79,6 +79,21 @@ pub(crate) enum EventBody {
         /// How many shards.
         shards: usize,
     },
+    /// An experiment began or ended.
+    Experiment {
+        /// The cache.
+        cache: String,
+        /// When, milliseconds since 1970.
+        unix_ms: u64,
+        /// Its id.
+        id: String,
+        /// `running`, `promoted`, `stopped` or `aborted`.
+        state: String,
+        /// The arm that was promoted.
+        arm: Option<usize>,
+        /// Why it ended.
+        reason: Option<String>,
+    },
     /// The listener was too slow: events, of all caches, were lost.
     Lagged {
         /// How many.
@@ -94,6 +109,7 @@ impl EventBody {
             Self::Faulted { .. } => "faulted",
             Self::Quarantined { .. } => "quarantined",
             Self::Restored { .. } => "restored",
+            Self::Experiment { .. } => "experiment",
             Self::Lagged { .. } => "lagged",
         }
     }
@@ -101,6 +117,19 @@ impl EventBody {
     /// None for a kind of event that this API does not know.
     fn new(event: Event) -> Option<Self> {
         let Event { cache, unix_ms, event } = event;
+        let event = match event {
+            News::Policy(event) => event,
+            News::Experiment { id, shown } => {
+                return Some(Self::Experiment {
+                    cache,
+                    unix_ms,
+                    id: id.to_string(),
+                    state: shown.state_name().to_owned(),
+                    arm: shown.promoted(),
+                    reason: shown.reason().map(str::to_owned),
+                });
+            }
+        };
         Some(match event {
             PolicyEvent::Changed { from, to, adopted } => {
                 Self::Changed { cache, unix_ms, from, to, adopted }
@@ -108,7 +137,7 @@ impl EventBody {
             PolicyEvent::Faulted { policy, fault } => {
                 Self::Faulted { cache, unix_ms, policy, fault: FaultBody::new(&fault) }
             }
-            PolicyEvent::Quarantined { policy } => Self::Quarantined { cache, unix_ms, policy },
+            PolicyEvent::Quarantined { policy, .. } => Self::Quarantined { cache, unix_ms, policy },
             PolicyEvent::Restored { policy, shards } => {
                 Self::Restored { cache, unix_ms, policy, shards }
             }

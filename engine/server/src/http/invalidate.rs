@@ -79,10 +79,10 @@ pub(crate) async fn invalidate(
     let work = move || match (wanted.keys, wanted.prefix, wanted.all) {
         (Some(keys), None, None) => Ok(remove_keys(&api, cache.of(&api), database, &keys)),
         (None, Some(prefix), None) => Ok(sweep(&api, cache.of(&api), |key| {
-            key.database() == database && key.name().starts_with(prefix.as_bytes())
+            tenant_of(&api, key) == database && key.name().starts_with(prefix.as_bytes())
         })),
         (None, None, Some(true)) => Ok(sweep(&api, cache.of(&api), |key| {
-            database_or_all.is_none_or(|database| key.database() == database)
+            database_or_all.is_none_or(|database| tenant_of(&api, key) == database)
         })),
         _ => {
             let detail = "name exactly one of keys, prefix and \"all\": true";
@@ -98,16 +98,22 @@ fn remove_keys(api: &Api, keyspace: &Keyspace, database: u8, keys: &[String]) ->
     let mut removed = 0;
     for name in distinct {
         let _lane = api.lane();
-        removed += u64::from(remove(api, keyspace, &Key::new(database, name.as_bytes())));
+        let home = api.service.databases.home(database);
+        removed += u64::from(remove(api, keyspace, &Key::new(home, name.as_bytes())));
     }
     removed
+}
+
+/// The database that `key` belongs to now.
+fn tenant_of(api: &Api, key: &Key) -> u8 {
+    api.service.databases.tenant(key.home())
 }
 
 /// Removes the entry of `key`, and tells of it. True where it was there.
 fn remove(api: &Api, keyspace: &Keyspace, key: &Key) -> bool {
     let removed = keyspace.remove(key, 0);
     if removed {
-        api.service.notifications.tell(Event::REMOVED, key.database(), key.name());
+        api.service.notifications.tell_key(Event::REMOVED, key.as_bytes());
     }
     removed
 }

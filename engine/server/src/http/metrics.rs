@@ -3,9 +3,11 @@
 //! Figures are read where they are counted when somebody asks; nothing is counted twice. Labels are
 //! names of caches, policies, commands and routes, never keys.
 
-pub(crate) mod ledger;
+mod experiments;
+mod fetching;
 mod process;
 pub(crate) mod requests;
+mod shadows;
 mod text;
 
 use std::sync::Arc;
@@ -37,6 +39,9 @@ fn page(api: &Api) -> String {
     page.gauge("ostler_build_info", "Always 1; what runs is in the labels").row(&version, 1);
     caches(&mut page, api);
     policies(&mut page, api);
+    experiments::write(&mut page, &api.service);
+    shadows::write(&mut page, &api.service);
+    fetching::write(&mut page, &api.service);
     front(&mut page, &api.service);
     api.requests.write(&mut page, &api.routes);
     process::write(&mut page, &api.service);
@@ -94,7 +99,7 @@ const MEMORY: &[Part] = &[
 
 fn caches(page: &mut Page, api: &Api) {
     let caches = &api.service.caches;
-    let stats: Vec<_> = caches.iter().map(|cache| (cache.name(), cache.cache().stats())).collect();
+    let stats: Vec<_> = caches.iter().map(|cache| (cache.name(), cache.stats())).collect();
     for (name, help, figure) in GAUGES {
         each(page.gauge(name, help), &stats, *figure);
     }
@@ -109,11 +114,11 @@ fn caches(page: &mut Page, api: &Api) {
     parts(memory, &stats, "kind", MEMORY);
 
     let mut entries = page.gauge("ostler_database_entries", "Entries of each database");
-    for (cache, settings) in caches.iter().zip(&api.service.settings.caches) {
-        for &database in &settings.databases {
+    for (index, cache) in caches.iter().enumerate() {
+        for database in api.service.databases_of(index) {
             let number = database.to_string();
             let labels = [("cache", cache.name()), ("database", &number)];
-            entries.row(&labels, cache.size(database));
+            entries.row(&labels, cache.size(api.service.databases.home(database)));
         }
     }
 }
@@ -134,13 +139,20 @@ fn parts(mut family: Family<'_>, stats: &[(&str, Stats)], label: &str, figures: 
 
 fn policies(page: &mut Page, api: &Api) {
     let mut gets = page.counter("ostler_gets_total", "Requests, by who was in charge");
-    for (cache, ledger) in api.service.caches.iter().zip(&api.ledgers) {
+    for (cache, ledger) in api.service.caches.iter().zip(&api.service.ledgers) {
         for (policy, hits, misses) in ledger.settle(cache) {
             for (result, count) in [("hit", hits), ("miss", misses)] {
                 let labels = [("cache", cache.name()), ("policy", &policy), ("result", result)];
                 gets.row(&labels, count);
             }
         }
+    }
+    let help = "1 where the policy in charge stands in for one that cannot be used";
+    let mut stand_ins = page.gauge("ostler_policy_stand_in", help);
+    for cache in &api.service.caches {
+        let seat = api.service.policies.in_charge(cache.name());
+        let is_stand_in = seat.is_some_and(|seat| seat.missing.is_some());
+        stand_ins.row(&[("cache", cache.name())], u64::from(is_stand_in));
     }
     let tallies = &api.service.tallies;
     let mut faults = page.counter("ostler_policy_faults_total", "Policies that lost a seat");

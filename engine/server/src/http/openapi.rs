@@ -93,10 +93,12 @@ fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
         let (text, example) = match name {
             "cache" => ("The cache's name", "default"),
             "key" => ("The key, percent-encoded", "user:7"),
+            "id" => ("The experiment's id", "1"),
             _ => ("The policy's name", "mine"),
         };
         let schema = match name {
             "name" => json!({"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$"}),
+            "id" => json!({"type": "string", "pattern": "^[0-9]{1,20}$"}),
             _ => json!({"type": "string", "minLength": 1}),
         };
         json!({
@@ -167,7 +169,17 @@ fn problems(route: &Route) -> Vec<Kind> {
         problems.extend([Kind::BadRequest, Kind::TooLarge, Kind::WrongMediaType]);
     }
     if route.path.ends_with("/policy") || route.path.ends_with("/rollback") {
-        problems.extend([Kind::PolicyFaulted, Kind::ModuleRefused, Kind::Busy]);
+        let more = [Kind::PolicyFaulted, Kind::ModuleRefused, Kind::Busy, Kind::ExperimentRuns];
+        problems.extend(more);
+    }
+    if route.path.contains("/experiments") && route.method == Method::POST {
+        let more = [Kind::PolicyFaulted, Kind::ModuleRefused, Kind::Busy, Kind::PolicyQuarantined];
+        problems.extend(more);
+        problems.extend([Kind::ExperimentImpossible, Kind::Overloaded, Kind::Internal]);
+        problems.extend([Kind::Storage, Kind::Stopping]);
+    }
+    if route.path.contains("{id}") {
+        problems.push(Kind::UnknownExperiment);
     }
     problems
 }

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     UnknownPolicy,
     /// No such entry.
     UnknownEntry,
+    /// No such experiment.
+    UnknownExperiment,
     /// The path has other methods.
     MethodNotAllowed,
     /// The policy is in charge somewhere, or next in line.
@@ -37,8 +39,16 @@ pub(crate) enum Kind {
     PolicyBuiltIn,
     /// The policy faulted too often.
     PolicyQuarantined,
+    /// The policy is for another seat.
+    PolicyElsewhere,
+    /// The cache has no origin.
+    NoOrigin,
     /// Another change is under way.
     Busy,
+    /// An experiment runs in the cache.
+    ExperimentRuns,
+    /// The experiment has ended.
+    ExperimentOver,
     /// There is nothing to go back to.
     NoPrevious,
     /// `If-Match` or `If-None-Match` does not hold.
@@ -55,6 +65,8 @@ pub(crate) enum Kind {
     ParametersRefused,
     /// The policy faulted before it could take the seat.
     PolicyFaulted,
+    /// The arms cannot be compared like this.
+    ExperimentImpossible,
     /// Too much waits already.
     Overloaded,
     /// The server is stopping.
@@ -79,11 +91,16 @@ impl Kind {
             Self::UnknownCache => (404, "unknown-cache", "There is no such cache"),
             Self::UnknownPolicy => (404, "unknown-policy", "There is no such policy"),
             Self::UnknownEntry => (404, "unknown-entry", "There is no such entry"),
+            Self::UnknownExperiment => (404, "unknown-experiment", "There is no such experiment"),
             Self::MethodNotAllowed => (405, "method-not-allowed", "The path has other methods"),
             Self::PolicyInUse => (409, "policy-in-use", "The policy is in use"),
             Self::PolicyBuiltIn => (409, "policy-built-in", "The policy is built in"),
             Self::PolicyQuarantined => (409, "policy-quarantined", "The policy is quarantined"),
+            Self::PolicyElsewhere => (409, "wrong-kind", "The policy is of another kind"),
+            Self::NoOrigin => (409, "no-origin", "The cache has no origin"),
             Self::Busy => (409, "busy", "Another change is under way"),
+            Self::ExperimentRuns => (409, "experiment-runs", "An experiment runs in the cache"),
+            Self::ExperimentOver => (409, "experiment-over", "The experiment has ended"),
             Self::NoPrevious => (409, "no-previous-policy", "There is no earlier policy"),
             Self::PreconditionFailed => (412, "precondition-failed", "A condition does not hold"),
             Self::TooLarge => (413, "too-large", "The body is too large"),
@@ -92,6 +109,9 @@ impl Kind {
             Self::ModuleRefused => (422, "module-refused", "The module was refused"),
             Self::ParametersRefused => (422, "parameters-refused", "The parameters do not fit"),
             Self::PolicyFaulted => (422, "policy-faulted", "The policy broke its contract"),
+            Self::ExperimentImpossible => {
+                (422, "experiment-impossible", "The experiment is not possible like this")
+            }
             Self::Internal => (500, "internal", "The server made a mistake"),
             Self::Overloaded => (503, "overloaded", "Too much is waiting already"),
             Self::Stopping => (503, "stopping", "The server is stopping"),

@@ -3,6 +3,8 @@
 //! The router, the document, the labels of the metrics and the test of every route's role come from
 //! this one table, so that none of them can forget a route.
 
+mod fetching;
+
 use std::sync::Arc;
 
 use axum::http::Method;
@@ -12,7 +14,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::problem::Kind;
 use super::schemas::{ActivationBody, PolicyBody};
 use super::{
-    Api, caches, dashboard, entries, events, invalidate, metrics, openapi, policies, probes,
+    Api, caches, dashboard, decisions, entries, events, experiments, invalidate, metrics, openapi,
+    policies, probes,
 };
 use crate::auth::Role;
 
@@ -161,7 +164,15 @@ const ADMIN: Option<Role> = Some(Role::Admin);
 
 /// All routes.
 pub(crate) fn table() -> Vec<Route> {
-    let parts = [policy_routes(), cache_routes(), change_routes(), entry_routes(), own_routes()];
+    let parts = [
+        policy_routes(),
+        cache_routes(),
+        change_routes(),
+        experiment_routes(),
+        fetching::routes(),
+        entry_routes(),
+        own_routes(),
+    ];
     parts.into_iter().flatten().collect()
 }
 
@@ -238,8 +249,22 @@ fn cache_routes() -> Vec<Route> {
         problems: &[Kind::Overloaded],
         ..PLAIN
     };
+    let decisions = About {
+        id: "getDecisions",
+        summary: "What the selector did to a cache's policy, and on what evidence",
+        text: "Newest first. Nothing where the cache's policy does not change by itself.",
+        answers: &[(200, "They", Some(Content::Json(schema::<decisions::DecisionList>, "")))],
+        ..PLAIN
+    };
     vec![
         route(Method::GET, "/v1/caches", READ, |method| on(method, caches::list), list),
+        route(
+            Method::GET,
+            "/v1/caches/{cache}/decisions",
+            READ,
+            |method| on(method, decisions::decisions),
+            decisions,
+        ),
         route(
             Method::GET,
             "/v1/caches/{cache}/stats",
@@ -268,6 +293,7 @@ fn change_routes() -> Vec<Route> {
         answers: CHANGED,
         problems: &[
             Kind::UnknownPolicy,
+            Kind::PolicyElsewhere,
             Kind::PolicyQuarantined,
             Kind::ParametersRefused,
             Kind::Internal,
@@ -304,6 +330,76 @@ fn change_routes() -> Vec<Route> {
             POLICY,
             |method| on(method, caches::rollback),
             rollback,
+        ),
+    ]
+}
+
+fn experiment_routes() -> Vec<Route> {
+    const ONE: &[(u16, &str, Option<Content>)] =
+        &[(200, "It", Some(Content::Json(schema::<experiments::ExperimentBody>, "")))];
+    const EXAMPLE: &str =
+        r#"{"arms":[{"policy":"lru","share":0.5},{"policy":"sieve","share":0.5}]}"#;
+    let start = About {
+        id: "startExperiment",
+        summary: "Compare policies on the shards of a cache",
+        text: "The shards are dealt at random to the arms, the first of which is the control. It ends by \
+               its rule, by a call, or with the server; until then the policy changes by nothing else.",
+        body: Some(Content::Json(schema::<experiments::ExperimentPlanBody>, EXAMPLE)),
+        answers: &[(
+            201,
+            "It runs; Location says where it is",
+            Some(Content::Json(schema::<experiments::ExperimentBody>, "")),
+        )],
+        problems: &[Kind::ExperimentRuns, Kind::ParametersRefused],
+        ..PLAIN
+    };
+    let list = About {
+        id: "listExperiments",
+        summary: "The experiment that runs, and the last ones that ended",
+        answers: &[(200, "They", Some(Content::Json(schema::<experiments::ExperimentList>, "")))],
+        ..PLAIN
+    };
+    let get = About {
+        id: "getExperiment",
+        summary: "One experiment: its arms, and how they compare",
+        text: "Intervals hold whenever one looks.",
+        answers: ONE,
+        ..PLAIN
+    };
+    let promote = About {
+        id: "promoteArm",
+        summary: "Put an arm's policy in charge of the whole cache, and end the experiment",
+        body: Some(Content::Json(schema::<experiments::Promotion>, r#"{"arm":1}"#)),
+        answers: ONE,
+        problems: &[Kind::ExperimentOver],
+        ..PLAIN
+    };
+    let stop = About {
+        id: "stopExperiment",
+        summary: "Put the control in charge of the whole cache, and end the experiment",
+        answers: ONE,
+        problems: &[Kind::ExperimentOver],
+        ..PLAIN
+    };
+    let all = "/v1/caches/{cache}/experiments";
+    let one = "/v1/caches/{cache}/experiments/{id}";
+    vec![
+        route(Method::POST, all, POLICY, |method| on(method, experiments::start), start),
+        route(Method::GET, all, READ, |method| on(method, experiments::list), list),
+        route(Method::GET, one, READ, |method| on(method, experiments::get), get),
+        route(
+            Method::POST,
+            "/v1/caches/{cache}/experiments/{id}/promote",
+            POLICY,
+            |method| on(method, experiments::promote),
+            promote,
+        ),
+        route(
+            Method::POST,
+            "/v1/caches/{cache}/experiments/{id}/stop",
+            POLICY,
+            |method| on(method, experiments::stop),
+            stop,
         ),
     ]
 }

@@ -64,6 +64,33 @@ pub(crate) struct PolicyBody {
     versions: Vec<VersionBody>,
     /// The caches that use it.
     used_by: Vec<UseBody>,
+    /// The caches that do not trust a version of it any more, by faults under whatever name. An
+    /// activation with `pardon` ends that.
+    quarantined_in: Vec<QuarantinedInBody>,
+}
+
+/// A cache that does not trust a version of a policy any more.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QuarantinedInBody {
+    /// The cache.
+    cache: String,
+    /// The version.
+    version: ModuleIdText,
+    /// Since when, milliseconds since 1970.
+    since_unix_ms: u64,
+}
+
+/// Code that a cache does not trust any more.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QuarantineBody {
+    /// The policy under whose name it faulted.
+    policy: String,
+    /// The SHA-256 of its module as `sha256:…`, or the name of a policy that is compiled in.
+    code: String,
+    /// Since when, milliseconds since 1970.
+    since_unix_ms: u64,
 }
 
 /// Where a policy comes from.
@@ -90,6 +117,8 @@ pub(crate) struct VersionBody {
     manifest_version: String,
     /// What it says of itself.
     summary: String,
+    /// Which seat it is for: `eviction`, `prefetch` or `warming`.
+    kind: String,
     /// Its parameters.
     parameters: Vec<ParameterBody>,
     /// How it was judged; none for a built-in policy.
@@ -120,6 +149,8 @@ pub(crate) struct ParameterBody {
 pub(crate) struct UseBody {
     /// The cache.
     cache: String,
+    /// The seat: `eviction`, `prefetch` or `warming`.
+    seat: String,
     /// The version it uses.
     version: Option<ModuleIdText>,
     /// As what.

@@ -2,8 +2,11 @@
 
 mod access;
 mod caches;
+mod decisions;
 mod documents;
 mod entries;
+mod experiments;
+mod models;
 mod policies;
 mod problems;
 
@@ -47,6 +50,7 @@ pub(super) fn settings() -> Settings {
         policy: "lru".to_owned(),
         shards: Some(2),
         databases: databases.to_vec(),
+        ..CacheSettings::default()
     };
     Settings { caches: vec![cache("a", &[0, 1]), cache("b", &[2])], ..Settings::default() }
 }

@@ -27,8 +27,11 @@ pub(crate) async fn trail(State(api): State<Arc<Api>>, request: Request, next: N
         _ => made(),
     };
     let text = id.to_str().unwrap_or_default();
-    let (method, path) = (request.method().clone(), request.uri().path());
-    let span = tracing::info_span!("http", request_id = text, %method, path);
+    let method = request.method();
+    // The route and not the path, which names keys: logs travel further than entries do. Whoever
+    // stands before the route fills it in; where there is no such route, it stays away.
+    let span =
+        tracing::info_span!("http", request_id = text, %method, route = tracing::field::Empty);
     let started = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
     let (elapsed, status) = (started.elapsed(), response.status().as_u16());

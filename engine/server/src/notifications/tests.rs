@@ -3,24 +3,10 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::clients::Peer;
-use crate::commands::{Session, execute, settle};
+use crate::commands::Session;
+use crate::commands::tests::{run, session};
 use crate::service::Service;
 use crate::settings::Settings;
-
-fn session(service: &Arc<Service>) -> Session {
-    let client = service.clients.admit(Peer::Unix, "unix".to_owned(), 0).unwrap();
-    Session::new(client, service)
-}
-
-fn run(service: &Arc<Service>, session: &mut Session, line: &str) -> String {
-    let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
-    let mut out = Vec::new();
-    execute(service, session, &words, &mut out);
-    settle(service, session);
-    session.client.collect(&mut out);
-    String::from_utf8_lossy(&out).replace("\r\n", " ").trim_end().to_owned()
-}
 
 /// The events that `line` brings about in their order, as `event key` or `__keyspace@0__:key event`.
 fn heard(service: &Arc<Service>, [listener, writer]: [&mut Session; 2], line: &str) -> String {

@@ -8,11 +8,15 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use ostler_abi::{Kind, Record, Setup};
-use ostler_core::PolicyInstance;
-use ostler_policy::check::{ConformanceReport, Subject, conformance};
+use ostler_abi::{Access, Asks, Candidate, Kind, ModelRefused, Outlook, PolicyKind, Record, Setup};
+use ostler_core::{PolicyFault, PolicyInstance, PrefetchInstance, WarmingInstance};
+use ostler_policy::check::{
+    ConformanceReport, PrefetchSubject, Subject, WarmingSubject, conformance, prefetch_conformance,
+    warming_conformance,
+};
 use ostler_wasm::{
     Limits, Metering, Outcome, PolicyModule, Runtime, RuntimeError, Verdict, WasmInstance,
+    WasmPrefetch, WasmRanker,
 };
 
 /// Name of the step, the last of [`STEPS`](ostler_wasm::STEPS).
@@ -33,17 +37,29 @@ pub fn runtime() -> Result<Runtime, RuntimeError> {
     Runtime::try_new(Metering::fuel(), limits)
 }
 
-/// Runs the workload against `module`, which [`runtime`] made, with `params` as JSON, and adds the
+/// Runs the workload of its kind against `module`, which [`runtime`] made, with `params` as JSON, and adds the
 /// step to `verdict`.
 ///
 /// Cost: a built-in policy takes a tenth of a second, no module more than some twenty seconds.
 pub fn run(module: &PolicyModule, params: &str, verdict: &mut Verdict) -> ConformanceReport {
     let end = Instant::now() + RUN_MAX;
-    let report = conformance(&mut |setup: Setup| {
-        check_time(end)?;
-        let instance = module.instantiate(setup, params).map_err(|fault| fault.to_string())?;
-        Ok(Box::new(Guest { instance, slots: setup.slots, waiting: VecDeque::new(), end }))
-    });
+    let report = match module.manifest().kind() {
+        PolicyKind::Prefetch => prefetch_conformance(&mut |setup| {
+            check_time(end)?;
+            let instance = module.instantiate_prefetch(setup, params).map_err(told)?;
+            Ok(Box::new(Timed { instance, end }))
+        }),
+        PolicyKind::Warming => warming_conformance(&mut |setup| {
+            check_time(end)?;
+            let instance = module.instantiate_warming(setup, params).map_err(told)?;
+            Ok(Box::new(Timed { instance, end }))
+        }),
+        _ => conformance(&mut |setup: Setup| {
+            check_time(end)?;
+            let instance = module.instantiate(setup, params).map_err(told)?;
+            Ok(Box::new(Guest { instance, slots: setup.slots, waiting: VecDeque::new(), end }))
+        }),
+    };
     match report.first_failure() {
         None => verdict.push(STEP, Outcome::Passed, format!("{} scenarios", report.checks.len())),
         Some(failure) => verdict.push(STEP, Outcome::Failed, failure),
@@ -56,6 +72,46 @@ fn check_time(end: Instant) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("the run is not done after {} s, the policy is too slow", RUN_MAX.as_secs()))
+}
+
+/// A fault as the report shows it.
+fn told(fault: PolicyFault) -> String {
+    fault.to_string()
+}
+
+/// An instance of a kind that splits batches by itself, and when the whole run has to be done.
+struct Timed<T> {
+    instance: T,
+    end: Instant,
+}
+
+impl PrefetchSubject for Timed<WasmPrefetch> {
+    fn predict(
+        &mut self,
+        accesses: &[Access],
+        keys: &[u8],
+        asks: &mut Asks<'_>,
+    ) -> Result<(), String> {
+        check_time(self.end)?;
+        self.instance.predict(accesses, keys, asks).map_err(told)
+    }
+}
+
+impl WarmingSubject for Timed<WasmRanker> {
+    fn rank(
+        &mut self,
+        outlook: &Outlook,
+        candidates: &[Candidate],
+        scores: &mut [u32],
+    ) -> Result<(), String> {
+        check_time(self.end)?;
+        self.instance.rank(outlook, candidates, scores).map_err(told)
+    }
+
+    fn model(&mut self, message: &[u8]) -> Result<Result<(), ModelRefused>, String> {
+        check_time(self.end)?;
+        self.instance.model(message).map_err(told)
+    }
 }
 
 /// An instance under test: the checker hands over batches and places for victims of its own lengths,
@@ -107,6 +163,11 @@ impl Subject for Guest {
         }
         Ok(count)
     }
+
+    fn model(&mut self, message: &[u8]) -> Result<Result<(), ModelRefused>, String> {
+        check_time(self.end)?;
+        self.instance.model(message).map_err(told)
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +189,7 @@ mod tests {
             let verdict = verdict_of(builtin.module);
             assert_eq!(verdict.failure(), None, "{}", builtin.name);
             let last = verdict.steps.last().map(|step| (&*step.name, &*step.detail));
-            assert_eq!(last, Some(("conformance", "10 scenarios")));
+            assert_eq!(last, Some(("conformance", "11 scenarios")));
         }
     }
 

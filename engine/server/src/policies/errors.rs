@@ -101,7 +101,8 @@ pub enum UploadError {
 pub enum DeleteError {
     /// Caches use it.
     #[error(
-        "policy `{name}` is in charge or next in line for a rollback of {}; activate others first",
+        "policy `{name}` is in charge of, next in line for a rollback of, or tried in {}; activate \
+         others first",
         caches.join(", ")
     )]
     InUse {
@@ -139,6 +140,15 @@ pub enum ActivateError {
     /// The cache does not take it.
     #[error(transparent)]
     Seat(#[from] SeatError),
+    /// An experiment runs in the cache: a change would spoil it.
+    #[error("experiment {id} runs in this cache; promote one of its arms or stop it first")]
+    Experiment {
+        /// Its id.
+        id: u64,
+    },
+    /// The server is on its end.
+    #[error("the server is stopping")]
+    Stopping,
 }
 
 fn version_text(version: Option<&ModuleId>) -> String {

@@ -4,7 +4,9 @@
 //! cache runs. It must not know names, versions or where modules are kept.
 
 use ostler::Host;
-use ostler_wasm::{Outcome, PolicyModule, Runtime, RuntimeError, STEPS, Verdict};
+use ostler_wasm::{
+    LoadError, Manifest, Outcome, PolicyModule, Runtime, RuntimeError, STEPS, Verdict,
+};
 use serde_json::Map;
 
 use super::conformance;
@@ -34,6 +36,11 @@ impl Judge {
         }
         let compiled = compiled.filter(|_| verdict.admitted());
         (verdict, compiled)
+    }
+
+    /// What a module says of itself, without a judgement.
+    pub(super) fn manifest(&self, module: &[u8]) -> Result<Manifest, LoadError> {
+        self.live.manifest(module)
     }
 
     fn run(&self, module: &[u8], verdict: &mut Verdict) {

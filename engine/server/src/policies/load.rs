@@ -1,10 +1,13 @@
 //! What a server starts with: the registry as it was kept, or what can be made of the modules, and
 //! the policies that are built in.
 
+use std::path::Path;
+
 use ostler_wasm::{Manifest, ManifestLimits, ModuleId};
 
 use super::judge::Judge;
 use super::registry::{PolicyVersion, ReadError, Registry, check_name};
+use super::sides::kind_of;
 use super::store::Store;
 use super::{Origin, PolicyError, PolicyInfo, now_unix_ms};
 
@@ -38,21 +41,44 @@ pub(super) fn load(store: &Store, judge: &Judge) -> Result<Registry, PolicyError
     Ok(registry)
 }
 
+/// True where the data directory `dir` keeps an uploaded policy of this name. Reads and changes nothing,
+/// and may be asked while a server uses the directory.
+///
+/// # Errors
+///
+/// [`PolicyError`] where that cannot be found out.
+pub fn is_kept(dir: &Path, name: &str) -> Result<bool, PolicyError> {
+    let Some(text) = Store::peek_registry(dir)? else { return Ok(false) };
+    match Registry::read(&text) {
+        Ok(registry) => Ok(registry.policies.contains_key(name)),
+        Err(ReadError::Newer(format)) => Err(PolicyError::Newer { format }),
+        // The next start puts it aside, and lists what it finds.
+        Err(ReadError::Damaged(_)) => Ok(false),
+    }
+}
+
 /// A registry of the modules that are there, each under the name in its manifest.
+///
+/// They were judged before they were kept, and are judged again by whoever uploads them again. A server
+/// that starts has no time for that: a thousand modules would take hours.
 fn recover(store: &Store, judge: &Judge) -> Result<Registry, PolicyError> {
     let mut registry = Registry::default();
     for id in store.modules()? {
         let Some(bytes) = store.read(id)? else { continue };
-        let (verdict, module) = judge.judge(&bytes);
-        let Some(module) = module else { continue };
-        let name = module.manifest().name();
-        if check_name(name).is_err() || ostler::builtin(name).is_some() {
+        let manifest = match judge.manifest(&bytes) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                tracing::error!(module = %id, %error, "a module is not listed");
+                continue;
+            }
+        };
+        let name = manifest.name();
+        if check_name(name).is_err() || kind_of(name).is_some() {
             tracing::error!(module = %id, name, "a module is not listed, upload it again");
             continue;
         }
-        let version = PolicyVersion::new(id, bytes.len() as u64, module.manifest());
-        let (uploaded_unix_ms, verdict) = (Some(now_unix_ms()), Some(verdict));
-        registry.add(name, PolicyVersion { uploaded_unix_ms, verdict, ..version });
+        let version = PolicyVersion::new(id, bytes.len() as u64, &manifest);
+        registry.add(name, PolicyVersion { uploaded_unix_ms: Some(now_unix_ms()), ..version });
         tracing::warn!(policy = name, module = %id, "found again");
     }
     // Also an empty one: a directory that cannot be written shows at the start, and from now on a
@@ -63,17 +89,22 @@ fn recover(store: &Store, judge: &Judge) -> Result<Registry, PolicyError> {
 
 /// The policies that come with the server.
 pub(super) fn builtins() -> Vec<PolicyInfo> {
-    let policy = |builtin: &ostler::Builtin| {
-        let text = builtin.native.manifest.as_bytes();
-        let manifest = Manifest::parse(text, &ManifestLimits::default()).ok()?;
-        let bytes = builtin.module.len() as u64;
-        let version = PolicyVersion::new(ModuleId::of(builtin.module), bytes, &manifest);
+    let evicting = ostler::BUILTINS.iter().map(|it| (it.name, it.native.manifest, it.module));
+    let prefetching = ostler::PREFETCHERS.iter().map(|it| (it.name, it.native.manifest, it.module));
+    let warming = ostler::WARMERS.iter().map(|it| (it.name, it.native.manifest, it.module));
+    let all = evicting.chain(prefetching).chain(warming);
+    let described = all.filter_map(|(name, manifest, module)| {
+        let manifest = Manifest::parse(manifest.as_bytes(), &ManifestLimits::default()).ok()?;
+        let version = PolicyVersion::new(ModuleId::of(module), module.len() as u64, &manifest);
         Some(PolicyInfo {
-            name: builtin.name.to_owned(),
+            name: name.to_owned(),
             origin: Origin::BuiltIn,
             versions: vec![version],
             used_by: Vec::new(),
+            quarantined_in: Vec::new(),
         })
-    };
-    ostler::BUILTINS.iter().filter_map(policy).collect()
+    });
+    let mut described: Vec<PolicyInfo> = described.collect();
+    described.sort_by(|one, other| one.name.cmp(&other.name));
+    described
 }

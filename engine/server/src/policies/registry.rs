@@ -8,6 +8,8 @@ use ostler_wasm::{Manifest, ModuleId, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::quarantine::ByCache;
+
 /// The form of `policies.json` that this release writes.
 const FORMAT: u32 = 1;
 /// Longest name of a policy.
@@ -39,10 +41,18 @@ pub struct PolicyVersion {
     pub manifest_version: String,
     /// What it says of itself, may be empty.
     pub summary: String,
+    /// Which seat it is for: `eviction`, `prefetch` or `warming`.
+    #[serde(default = "eviction")]
+    pub kind: String,
     /// Its parameters.
     pub parameters: Vec<Parameter>,
     /// How it was judged when it was uploaded; none for a built-in policy.
     pub verdict: Option<Verdict>,
+}
+
+/// The kind of all policies, as long as there was one.
+fn eviction() -> String {
+    "eviction".to_owned()
 }
 
 /// A parameter of a policy.
@@ -86,6 +96,7 @@ impl PolicyVersion {
             uploaded_unix_ms: None,
             manifest_version: manifest.version().to_owned(),
             summary: manifest.summary().to_owned(),
+            kind: manifest.kind().name().to_owned(),
             parameters: parameters.collect(),
             verdict: None,
         }
@@ -101,6 +112,26 @@ pub(super) struct Seat {
     pub(super) current: Charge,
     /// What a rollback would put in charge.
     pub(super) previous: Option<Charge>,
+    /// Who is in charge instead of `current`, which cannot be used; none as a rule. The next start tries
+    /// again, so that this is not kept.
+    #[serde(skip)]
+    pub(super) stand_in: Option<StandIn>,
+}
+
+/// A policy in charge in another one's place.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct StandIn {
+    /// Which.
+    pub(super) charge: Charge,
+    /// Why the other one cannot be used.
+    pub(super) reason: String,
+}
+
+impl Seat {
+    /// Who is in charge.
+    pub(super) fn acting(&self) -> &Charge {
+        self.stand_in.as_ref().map_or(&self.current, |stand_in| &stand_in.charge)
+    }
 }
 
 /// All that is kept beside the modules themselves.
@@ -112,6 +143,8 @@ pub(super) struct Registry {
     pub(super) seats: BTreeMap<String, Seat>,
     /// The caches that this server has.
     pub(super) caches: BTreeSet<String>,
+    /// The quarantines, as they were when this was saved.
+    pub(super) quarantines: ByCache,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -119,6 +152,9 @@ struct Saved {
     format: u32,
     policies: BTreeMap<String, Vec<PolicyVersion>>,
     seats: BTreeMap<String, Seat>,
+    /// The first form had none.
+    #[serde(default)]
+    quarantines: ByCache,
 }
 
 /// Why a registry cannot be read.
@@ -142,13 +178,15 @@ impl Registry {
             return Err(ReadError::Newer(head.format));
         }
         let saved: Saved = serde_json::from_slice(text).map_err(ReadError::Damaged)?;
-        Ok(Self { policies: saved.policies, seats: saved.seats, caches: BTreeSet::new() })
+        let Saved { policies, seats, quarantines, .. } = saved;
+        Ok(Self { policies, seats, caches: BTreeSet::new(), quarantines })
     }
 
     /// As it is kept.
     pub(super) fn to_json(&self) -> Vec<u8> {
         let (policies, seats) = (self.policies.clone(), self.seats.clone());
-        let saved = Saved { format: FORMAT, policies, seats };
+        let quarantines = self.quarantines.clone();
+        let saved = Saved { format: FORMAT, policies, seats, quarantines };
         serde_json::to_vec_pretty(&saved)
             .expect("invariant: strings, numbers and maps with string keys have a JSON form")
     }
@@ -191,7 +229,7 @@ impl Registry {
         };
         let seats = self.seats.iter().filter(|(cache, _)| self.caches.contains(*cache));
         let used = seats
-            .filter(|(_, seat)| uses(&seat.current) || seat.previous.as_ref().is_some_and(&uses));
+            .filter(|(_, seat)| uses(seat.acting()) || seat.previous.as_ref().is_some_and(&uses));
         used.map(|(cache, _)| cache.clone()).collect()
     }
 
@@ -199,11 +237,12 @@ impl Registry {
     pub(super) fn put_in_charge(&mut self, cache: &str, charge: Charge) {
         match self.seats.get_mut(cache) {
             Some(seat) => {
-                let before = std::mem::replace(&mut seat.current, charge);
-                seat.previous = Some(before);
+                seat.previous = Some(seat.acting().clone());
+                (seat.current, seat.stand_in) = (charge, None);
             }
             None => {
-                let seat = Seat { configured: String::new(), current: charge, previous: None };
+                let configured = String::new();
+                let seat = Seat { configured, current: charge, previous: None, stand_in: None };
                 self.seats.insert(cache.to_owned(), seat);
             }
         }

@@ -64,7 +64,11 @@ impl Store {
             return Ok(Self::with_files(Path::new(""), Box::new(Memory::default()))?);
         };
         let modules = dir.join(MODULES);
+        let parents = parents_of_new(&modules);
         std::fs::create_dir_all(&modules).map_err(at(&modules))?;
+        for parent in parents {
+            Disk.sync_folder(&parent).map_err(at(&parent))?;
+        }
         let path = dir.join(LOCK);
         let options = File::options().write(true).create(true).truncate(false).open(&path);
         let lock = options.map_err(at(&path))?;
@@ -93,14 +97,19 @@ impl Store {
         Ok(store)
     }
 
+    /// The registry's text in `dir`, none where there is none; for those who only look.
+    pub(super) fn peek_registry(dir: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+        registry_of(&Disk, dir)
+    }
+
+    /// True where what is kept outlives the process.
+    pub(super) fn is_lasting(&self) -> bool {
+        self.files.is_lasting()
+    }
+
     /// The registry's text, none where none was saved yet.
     pub(super) fn registry(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = self.dir.join(REGISTRY);
-        match self.files.read(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(at(&path)(error)),
-        }
+        registry_of(&*self.files, &self.dir)
     }
 
     /// Replaces the registry's text: readers see the old one or this.
@@ -180,6 +189,27 @@ impl Store {
         }
         written.map_err(at(&path))
     }
+}
+
+fn registry_of(files: &dyn Files, dir: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let path = dir.join(REGISTRY);
+    match files.read(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(at(&path)(error)),
+    }
+}
+
+/// The folders in which a folder has to be made for `folder` to be there, innermost first. Each of them
+/// has a new name then, which a power cut takes away until the folder is synced.
+fn parents_of_new(folder: &Path) -> Vec<PathBuf> {
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing = folder.ancestors().take_while(is_missing);
+    let parents = missing.filter_map(Path::parent).map(|parent| match parent.as_os_str() {
+        name if name.is_empty() => PathBuf::from("."),
+        _ => parent.to_owned(),
+    });
+    parents.collect()
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> StoreError {

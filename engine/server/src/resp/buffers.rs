@@ -23,13 +23,13 @@ pub(crate) fn lend(buffer: &mut Vec<u8>) {
     }
 }
 
-/// Takes an empty `buffer` back; one that has grown is freed.
+/// Takes an empty `buffer` back; one that has grown, or is none of these, is freed.
 pub(crate) fn give_back(buffer: &mut Vec<u8>) {
     if !buffer.is_empty() || buffer.capacity() == 0 {
         return;
     }
     let buffer = std::mem::take(buffer);
-    if buffer.capacity() <= 4 * BUFFER_BYTES {
+    if (BUFFER_BYTES..=4 * BUFFER_BYTES).contains(&buffer.capacity()) {
         SPARE.with_borrow_mut(|spare| {
             if spare.len() < BUFFERS_MAX {
                 spare.push(buffer);

@@ -1,9 +1,11 @@
 //! One client's conversation: reads, runs what has come whole, writes.
 //!
-//! A turn reads once, runs a batch of commands under its thread's lane, and writes their replies at
-//! once. What the client does not take waits in the output; while much waits, nothing more is run, so a
-//! client that asks without listening stops itself. One that listens to nothing for a minute is cut
-//! off. Messages out of turn follow the replies of the batch at hand.
+//! A turn reads once, runs a batch of commands under its thread's lane, and writes their replies.
+//! Short replies are written only when the thread's other clients that had sent something have had
+//! their turn too: clients that share a processor or a thread then wake to many replies instead of
+//! one. What the client does not take waits in the output; while much waits, nothing more is run,
+//! so a client that asks without listening stops itself. One that listens to nothing for a minute
+//! is cut off. Messages out of turn follow the replies of the batch at hand.
 //!
 //! Cost of a turn without pipelining: one read, one write, one lock without contention.
 
@@ -21,6 +23,7 @@ use crate::clients::Client;
 use crate::commands::{self, Flow, Session};
 use crate::lanes::Shared;
 use crate::resp::front::{Excess, Front};
+use crate::resp::lookout;
 use crate::resp::reply::Reply;
 use crate::resp::request::{Parsed, Parser, Trust, Words};
 use crate::resp::wire::Wire;
@@ -32,8 +35,15 @@ mod tests;
 const BATCH_COMMANDS_MAX: usize = 1024;
 /// Bytes of replies after which the same.
 const BATCH_BYTES_MAX: usize = 256 << 10;
-/// Time that a client may take nothing while replies wait.
+/// Time that a client may take next to nothing while replies wait.
 const STALL_MAX: Duration = Duration::from_secs(60);
+/// Bytes that a client has to take in that time, where so many wait.
+const STALL_BYTES_MIN: usize = 64 << 10;
+/// Bytes of replies that wait for the thread's other clients; longer ones fill a buffer that the others
+/// could use.
+const HELD_BACK_MAX: usize = 4 << 10;
+/// Bytes of input beyond which a connection that waits for the end of a pause reads no more.
+const PAUSE_INPUT_MAX: usize = 64 << 10;
 /// Time that a client who broke the protocol has to read why.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 /// Words of a command that need no allocation.
@@ -42,6 +52,19 @@ const WORDS_ON_STACK: usize = 8;
 const TIMED_EVERY: u32 = 64;
 /// Longer than any connection.
 const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
+/// Goes on when all that was ready before has had its turn; unlike a yield, not after another look at
+/// the sockets.
+fn let_others() -> impl Future<Output = ()> {
+    let mut had_theirs = false;
+    poll_fn(move |cx| {
+        if std::mem::replace(&mut had_theirs, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
 
 /// What is to be done after a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +117,8 @@ pub(crate) struct Connection<'a, S> {
     active: Instant,
     /// Silence after which it ends, zero for never, as it was when last looked at.
     idle_timeout: Duration,
-    /// Since when it has taken nothing of what waits.
-    stalled: Option<Instant>,
+    /// Since when it has taken next to nothing of what waits, and how many bytes it has taken since.
+    stalled: Option<(Instant, usize)>,
     excess: Excess<'a>,
 }
 
@@ -103,6 +126,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     /// A connection of `client` over `stream`, on the thread with this lane.
     pub(crate) fn new(front: &'a Front, client: Arc<Client>, stream: S, lane: usize) -> Self {
         let service = front.service();
+        let excess = Excess::new(front, Arc::clone(&client));
         Self {
             front,
             lane,
@@ -116,7 +140,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             active: Instant::now(),
             idle_timeout: service.tunables.idle_timeout(),
             stalled: None,
-            excess: Excess::new(front),
+            excess,
         }
     }
 
@@ -144,21 +168,36 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 Turn::Wait
             };
             match turn {
-                Turn::Close => return self.flush().await,
-                Turn::Broken => return self.farewell().await,
+                // Too much waits for it, so that it will not hear the rest.
+                Turn::Close if client.is_overrun() => return self.close(client).await,
+                Turn::Close | Turn::Broken => {
+                    // From here on it hears nothing more, and whoever sends it something is to know.
+                    client.close();
+                    // Unread input would take what is still on its way to the client.
+                    return self.farewell().await;
+                }
                 Turn::Yield => {
                     poll_fn(|cx| Poll::Ready(self.send(cx))).await?;
                     tokio::task::yield_now().await;
                     continue;
                 }
                 Turn::Pause => {
-                    if self.wait_for_others(woken.as_mut()).await? == Event::Woken {
-                        woken.set(client.woken());
+                    let waited = self.wait_for_others(woken.as_mut(), timer.as_mut()).await?;
+                    self.active = Instant::now();
+                    match waited {
+                        Event::Woken => woken.set(client.woken()),
+                        Event::End => return self.flush().await,
+                        Event::Stalled => return self.give_up(),
+                        Event::Input | Event::Room | Event::Idle => {}
                     }
                     continue;
                 }
                 Turn::Wait if self.ended && self.may_run() => return self.flush().await,
                 Turn::Wait => {}
+            }
+            if (1..=HELD_BACK_MAX).contains(&self.wire.waiting()) && self.stalled.is_none() {
+                self.wire.make_small();
+                let_others().await;
             }
             let event = poll_fn(|cx| {
                 let event = self.poll_event(cx, timer.as_mut());
@@ -172,18 +211,26 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 Event::Input | Event::Woken | Event::Room => {}
                 Event::End => self.ended = true,
                 Event::Idle => return self.flush().await,
-                Event::Stalled => {
-                    self.front.service().counters.slow_clients.fetch_add(1, Relaxed);
-                    return Ok(());
-                }
+                Event::Stalled => return self.give_up(),
             }
         }
+    }
+
+    /// Ends a conversation with somebody who does not listen.
+    fn give_up(&self) -> std::io::Result<()> {
+        self.front.service().counters.slow_clients.fetch_add(1, Relaxed);
+        Ok(())
     }
 
     /// Runs what has come whole, up to a batch.
     fn batch(&mut self) -> Turn {
         if self.wire.has_input() {
+            let before = self.ran;
             let turn = self.run_input();
+            // Who pipelines sends enough at a time: nobody need wait awake for more.
+            if self.ran.wrapping_sub(before) == 1 {
+                lookout::note();
+            }
             commands::settle(self.front.service(), &mut self.session);
             turn
         } else {
@@ -198,6 +245,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let bytes_max = output.len() + BATCH_BYTES_MAX;
         parser.set_bulk_bytes_max(service.tunables.bulk_bytes_max());
         let mut lane: Option<Shared<'_>> = None;
+        // The end of the input that was looked through for keys.
+        let mut seen = 0;
         for _ in 0..BATCH_COMMANDS_MAX {
             let trust = if session.role.is_some() { Trust::Known } else { Trust::Stranger };
             parser.set_trust(trust);
@@ -217,6 +266,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                     return Turn::Broken;
                 }
             };
+            if *used >= seen && rest.len() > len && trust == Trust::Known {
+                seen = *used + commands::expect(service, session, rest);
+            }
             *used += len;
             let mut few: [&[u8]; WORDS_ON_STACK] = [&[]; WORDS_ON_STACK];
             let many: Vec<&[u8]>;
@@ -247,9 +299,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             match flow {
                 Flow::Continue => {}
                 Flow::Close => return Turn::Close,
-                Flow::Pause => {
+                Flow::Pause | Flow::Again => {
                     *used -= len;
-                    return Turn::Pause;
+                    return if flow == Flow::Pause { Turn::Pause } else { Turn::Yield };
                 }
             }
             if output.len() > bytes_max {
@@ -259,17 +311,32 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         Turn::Yield
     }
 
-    /// Sends what it can until the pause is over, or the client is woken.
+    /// Sends what it can until the pause is over, or the client is woken, has gone, or does not listen.
     async fn wait_for_others(
         &mut self,
         mut woken: Pin<&mut impl Future<Output = ()>>,
+        mut timer: Pin<&mut Sleep>,
     ) -> std::io::Result<Event> {
         let front = self.front;
         let mut over = pin!(front.service().pause.over());
         poll_fn(|cx| {
             self.send(cx)?;
+            // Only who reads sees that the client has gone.
+            while self.wire.unread() < PAUSE_INPUT_MAX
+                && let Poll::Ready(len) = self.wire.poll_receive(cx, 1)?
+            {
+                if len == 0 {
+                    return Poll::Ready(Ok(Event::End));
+                }
+            }
             if woken.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(Event::Woken));
+            }
+            if let Some((since, _)) = self.stalled {
+                timer.as_mut().reset(since + STALL_MAX);
+                if timer.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Ok(Event::Stalled));
+                }
             }
             over.as_mut().poll(cx).map(|()| Ok(Event::Room))
         })
@@ -295,6 +362,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 self.active = Instant::now();
             }
             self.wire.count(&self.front.service().counters, Wire::<S>::COUNT_EVERY_BYTES);
+            self.excess.hold(self.wire.held_bytes());
             return Poll::Ready(Ok(if len == 0 { Event::End } else { Event::Input }));
         }
         let idle_timeout = self.front.service().tunables.idle_timeout();
@@ -310,14 +378,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             }
             if Instant::now() < deadline {
                 timer.as_mut().reset(deadline);
-            } else if event == Event::Idle && self.session.client.profile.lock().channels > 0 {
-                // Who listens to channels need not speak.
+            } else if event == Event::Idle && self.session.subscriptions.any() {
+                // Who listens to others need not speak.
                 self.active = Instant::now();
             } else {
                 return Poll::Ready(Ok(event));
             }
         }
+        if !self.wire.has_input() {
+            self.words.rest();
+        }
         self.wire.rest();
+        let (len, room) = self.wire.held();
+        self.session.client.note_query(len, room);
         Poll::Pending
     }
 
@@ -326,14 +399,20 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         if self.wire.waiting() == 0 && !self.wire.is_unflushed() {
             return Ok(());
         }
-        let progress = self.wire.poll_send(cx)?;
+        let len = self.wire.poll_send(cx)?;
         let waiting = self.wire.waiting();
         if waiting == 0 {
             self.stalled = None;
-        } else if progress || self.stalled.is_none() {
-            self.stalled = Some(Instant::now());
+        } else {
+            let taken = self.stalled.map_or(usize::MAX, |(_, before)| before + len);
+            if taken >= STALL_BYTES_MIN {
+                self.stalled = Some((Instant::now(), 0));
+            } else if let Some((_, before)) = &mut self.stalled {
+                *before = taken;
+            }
         }
         self.excess.set(waiting);
+        self.excess.hold(self.wire.held_bytes());
         Ok(())
     }
 
@@ -348,19 +427,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
 
     /// When patience ends, and what for.
     fn deadline(&self) -> Option<(Instant, Event)> {
-        if let Some(since) = self.stalled {
+        if let Some((since, _)) = self.stalled {
             return Some((since + STALL_MAX, Event::Stalled));
         }
         self.has_idle_timeout().then(|| (self.active + self.idle_timeout, Event::Idle))
     }
 
-    /// Ends what another thread told to end: at once, unless the whole server stops, which still
-    /// answers what has come.
+    /// Ends what another thread told to end, or for which too much waits: at once, unless the whole
+    /// server stops, which still answers what has come.
     async fn close(&mut self, client: &Client) -> std::io::Result<()> {
         if client.is_overrun() {
             self.front.service().counters.slow_clients.fetch_add(1, Relaxed);
         }
-        if !self.front.is_draining() {
+        if client.is_overrun() || !self.front.is_draining() {
             return poll_fn(|cx| Poll::Ready(self.send(cx))).await;
         }
         while self.may_run() && self.batch() == Turn::Yield {

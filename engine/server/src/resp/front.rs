@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::clients::Client;
 use crate::service::Service;
 
 /// Bytes that may wait for any client without slowing it down.
@@ -11,6 +12,10 @@ const WAITING_FREE_BYTES: usize = 1 << 20;
 /// Bytes beyond those that may wait for all clients together. Some clients send a long pipeline before
 /// they read the first reply, and would wait for ever if the server did not read on.
 const EXCESS_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes in a connection's buffers that are not counted where it is bounded what all clients make the
+/// server hold: so that ordinary traffic touches no counter.
+const HELD_FREE_BYTES: usize = 64 << 10;
 
 /// The RESP front of one server.
 pub(crate) struct Front {
@@ -45,12 +50,24 @@ impl Front {
 /// One connection's part of the bytes beyond those that are free; given back when it drops.
 pub(crate) struct Excess<'a> {
     front: &'a Front,
+    client: Arc<Client>,
     bytes: usize,
+    held_bytes: usize,
 }
 
 impl<'a> Excess<'a> {
-    pub(crate) fn new(front: &'a Front) -> Self {
-        Self { front, bytes: 0 }
+    pub(crate) fn new(front: &'a Front, client: Arc<Client>) -> Self {
+        Self { front, client, bytes: 0, held_bytes: 0 }
+    }
+
+    /// Notes that the connection's buffers hold `bytes`.
+    #[inline]
+    pub(crate) fn hold(&mut self, bytes: usize) {
+        let bytes = bytes.saturating_sub(HELD_FREE_BYTES);
+        if bytes != self.held_bytes {
+            self.held_bytes = bytes;
+            self.client.hold(bytes);
+        }
     }
 
     /// Notes that `waiting` bytes wait for the client.
@@ -75,5 +92,6 @@ impl<'a> Excess<'a> {
 impl Drop for Excess<'_> {
     fn drop(&mut self) {
         self.set(0);
+        self.hold(0);
     }
 }

@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
@@ -20,6 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::clients::{Client, Peer};
 use crate::resp::connection::Connection;
 use crate::resp::front::Front;
+use crate::resp::lookout;
+use crate::server::seldom::Seldom;
 
 /// How often the caches do what is due, such as dropping entries that have expired.
 const TICK: Duration = Duration::from_millis(100);
@@ -101,6 +103,7 @@ pub(crate) async fn accept(
 /// Talks to the clients that come to `desk` until no more come; then waits for those that are left.
 pub(crate) async fn talk(front: Arc<Front>, mut desk: Desk, lane: usize) {
     let (present, mut all_gone) = mpsc::channel::<()>(1);
+    tokio::spawn(lookout::watch());
     while let Some(arrival) = desk.recv().await {
         let present = present.clone();
         tokio::spawn(async move {
@@ -144,11 +147,12 @@ impl Dealer {
 }
 
 async fn accept_tcp(dealer: Arc<Dealer>, listener: TcpListener, tls: Option<TlsAcceptor>) {
+    let mut warnings = Seldom::default();
     loop {
         let (mut stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                pause_after(&error).await;
+                pause_after(&error, &mut warnings).await;
                 continue;
             }
         };
@@ -170,11 +174,12 @@ async fn accept_tcp(dealer: Arc<Dealer>, listener: TcpListener, tls: Option<TlsA
 }
 
 async fn accept_unix(dealer: Arc<Dealer>, listener: UnixListener, path: String) {
+    let mut warnings = Seldom::default();
     loop {
         let mut stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                pause_after(&error).await;
+                pause_after(&error, &mut warnings).await;
                 continue;
             }
         };
@@ -194,8 +199,10 @@ async fn refuse(stream: &mut (impl tokio::io::AsyncWrite + Unpin)) {
     let _ = timeout(ACCEPT_PAUSE, stream.shutdown()).await;
 }
 
-async fn pause_after(error: &io::Error) {
-    tracing::warn!(%error, "a connection could not be taken");
+async fn pause_after(error: &io::Error, warnings: &mut Seldom) {
+    if let Some(kept_back) = warnings.let_through(Instant::now()) {
+        tracing::warn!(%error, kept_back, "a connection could not be taken");
+    }
     sleep(ACCEPT_PAUSE).await;
 }
 
@@ -205,9 +212,16 @@ async fn tick(front: Arc<Front>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        front.service().note_rates();
+        let service = front.service();
+        service.note_rates();
+        service.clock.look_at_wall_clock();
+        if service.tracking.is_stale() {
+            let _alone = service.lanes.alone();
+            service.tracking.tidy();
+        }
         for keyspace in &front.service().caches {
             keyspace.cache().run_pending();
+            keyspace.settle();
             // Those who wait for a connection have their turn between two caches.
             tokio::task::yield_now().await;
         }

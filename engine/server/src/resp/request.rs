@@ -112,9 +112,15 @@ impl Words {
 
     fn clear(&mut self) {
         self.ranges.clear();
-        self.ranges.shrink_to(WORDS_KEPT);
         self.line.clear();
         self.is_line = false;
+        self.rest();
+    }
+
+    /// Before a wait between two requests: gives back what a large one needed.
+    pub(crate) fn rest(&mut self) {
+        self.ranges.shrink_to(WORDS_KEPT);
+        self.line.shrink_to(WORDS_KEPT);
     }
 }
 

@@ -66,6 +66,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.output.len() - self.sent
     }
 
+    /// Bytes in both buffers: input that was not used, output that was not sent.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.input.len() - self.used + self.waiting()
+    }
+
+    /// Bytes of input that were not used.
+    pub(crate) fn unread(&self) -> usize {
+        self.input.len() - self.used
+    }
+
     /// True while the stream may hold back what was sent.
     pub(crate) fn is_unflushed(&self) -> bool {
         self.unflushed
@@ -101,8 +111,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Poll::Ready(Ok(len))
     }
 
-    /// Writes as much as the stream takes. True where it took something.
-    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+    /// Writes as much as the stream takes; how many bytes.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> io::Result<usize> {
         let before = self.sent;
         while let Some(rest) = self.output.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match Pin::new(&mut self.stream).poll_write(cx, rest)? {
@@ -111,26 +121,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Poll::Pending => break,
             }
         }
-        let progress = self.sent > before;
-        self.bytes_out += (self.sent - before) as u64;
-        if progress || self.unflushed {
+        let len = self.sent - before;
+        self.bytes_out += len as u64;
+        if len > 0 || self.unflushed {
             self.unflushed = Pin::new(&mut self.stream).poll_flush(cx)?.is_pending();
         }
         if self.sent == self.output.len() {
             self.output.clear();
             self.sent = 0;
         }
-        Ok(progress)
+        Ok(len)
+    }
+
+    /// Before others have their turn: keeps what waits in as little memory as it takes, so that they
+    /// have the buffers.
+    pub(crate) fn make_small(&mut self) {
+        self.rest_input();
+        if self.output.capacity() >= BUFFER_BYTES {
+            let small = self.output[self.sent..].to_vec();
+            self.sent = 0;
+            self.output.clear();
+            buffers::give_back(&mut self.output);
+            self.output = small;
+        }
     }
 
     /// Before a wait: hands empty buffers back.
     pub(crate) fn rest(&mut self) {
+        self.rest_input();
+        buffers::give_back(&mut self.output);
+    }
+
+    fn rest_input(&mut self) {
         if self.used == self.input.len() {
             self.input.clear();
             self.used = 0;
         }
         buffers::give_back(&mut self.input);
-        buffers::give_back(&mut self.output);
+    }
+
+    /// Bytes of the input that were not used, and room for more.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.input.len() - self.used, self.input.capacity() - self.input.len())
     }
 
     /// Adds the traffic since the last time, if it is at least so many bytes.

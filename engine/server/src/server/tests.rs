@@ -164,6 +164,56 @@ fn a_unix_socket_will_do_and_is_taken_over_from_the_dead() {
 }
 
 #[test]
+fn a_server_that_ends_leaves_its_successors_socket_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("resp.sock");
+    let settings = Settings { resp: None, resp_unix: Some(path.clone()), ..settings() };
+    let ping = || {
+        let mut stream = UnixStream::connect(&path).expect("it takes us");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a valid time");
+        ask(&mut stream, b"PING\r\n", b"+PONG\r\n");
+    };
+    let mut first = start(settings.clone());
+    first.begin_stop();
+    assert!(!path.exists());
+    let second = start(settings.clone());
+    drop(first);
+    ping();
+    // Nor where the file of the one that ends has gone before.
+    std::fs::remove_file(&path).expect("a file of ours");
+    let third = start(settings);
+    second.stop();
+    ping();
+    third.stop();
+    assert!(!path.exists());
+}
+
+/// The status of a probe, asked on a connection of its own.
+fn probe(server: &Server, path: &str) -> String {
+    let address = server.http_address().expect("it listens");
+    let mut stream = TcpStream::connect(address).expect("it takes us");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a valid time");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let answer = String::from_utf8(read_all(&mut stream)).expect("text");
+    answer.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_server_that_will_stop_says_so_and_goes_on() {
+    let stop_lead = Duration::from_millis(50);
+    let limits = Limits { stop_lead, ..Limits::default() };
+    let server = start(Settings { http: Some(loopback()), limits, ..settings() });
+    assert_eq!([probe(&server, "/readyz"), probe(&server, "/healthz")], ["200", "200"]);
+    server.announce_stop();
+    assert_eq!([probe(&server, "/readyz"), probe(&server, "/healthz")], ["503", "200"]);
+    ask(&mut connect(&server), b"PING\r\n", b"+PONG\r\n");
+    let started = std::time::Instant::now();
+    server.stop();
+    assert!(started.elapsed() >= stop_lead);
+}
+
+#[test]
 fn a_stop_answers_ends_and_frees_the_port() {
     let server = start(Settings { http: Some(loopback()), ..settings() });
     let address = server.resp_address().expect("it listens");

@@ -1,5 +1,8 @@
 //! From what was said to settings that can be run, or the first setting that cannot.
 
+mod adapt;
+mod origin;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,6 +14,7 @@ use super::units::{Size, Span};
 use super::{CacheSettings, Limits, Settings, SettingsError, TlsFiles};
 use crate::auth::Grant;
 use crate::keyspace::DATABASES;
+use crate::{policies, tls};
 
 /// Least capacity of a cache, bytes.
 const CAPACITY_BYTES_MIN: u64 = 1 << 20;
@@ -33,19 +37,23 @@ pub(super) fn check(
         resp: address("resp", form.resp.as_deref(), default.resp)?,
         resp_unix: form.resp_unix,
         http: address("http", form.http.as_deref(), default.http)?,
-        tls: form.tls.map(tls).transpose()?,
+        tls: form.tls.map(tls_files).transpose()?,
         caches: caches(form.caches)?,
         data_dir: form.data_dir,
         tokens: tokens(form.tokens, variable)?,
         limits: limits(&form.limits)?,
         threads: form.threads,
+        allocator: default.allocator,
     };
     if settings.threads.is_some_and(|threads| !(1..=THREADS_MAX).contains(&threads)) {
         return Err(wrong("threads", format!("write a number from 1 to {THREADS_MAX}")));
     }
     check_listeners(&settings)?;
     for cache in &settings.caches {
-        check_policy(cache, settings.data_dir.as_deref())?;
+        let data_dir = settings.data_dir.as_deref();
+        check_policy(&cache.policy, data_dir, || format!("cache `{}`: policy", cache.name))?;
+        adapt::check_portfolio(cache, data_dir)?;
+        origin::check_fetching(cache, data_dir)?;
     }
     Ok(settings)
 }
@@ -67,17 +75,29 @@ fn address(
     }
 }
 
-fn tls(form: TlsForm) -> Result<TlsFiles, SettingsError> {
+fn tls_files(form: TlsForm) -> Result<TlsFiles, SettingsError> {
     let half = |given: &str, missing: &str| {
         wrong("tls", format!("there is a {given}, and no {missing}: TLS needs both"))
     };
     let certificate = form.certificate.ok_or_else(|| half("key", "certificate"))?;
     let key = form.key.ok_or_else(|| half("certificate", "key"))?;
-    for (setting, path) in [("tls certificate", &certificate), ("tls key", &key)] {
-        std::fs::File::open(path)
-            .map_err(|error| wrong(setting, format!("{}: {error}", path.display())))?;
+    let files = TlsFiles { certificate, key };
+    // Read as the server will, so that whoever checks the settings hears of a key that does not fit.
+    tls::acceptor(&files).map_err(|error| wrong("tls", error.to_string()))?;
+    Ok(files)
+}
+
+/// Adds a cache's databases to those that are `taken`; the error says which cannot be.
+fn check_databases(its: &[u8], taken: &mut BTreeSet<u8>) -> Result<(), String> {
+    for &database in its {
+        if database >= DATABASES {
+            return Err(format!("there is no database {database}; they go from 0 to 15"));
+        }
+        if !taken.insert(database) {
+            return Err(format!("database {database} is given twice; one cache has it"));
+        }
     }
-    Ok(TlsFiles { certificate, key })
+    Ok(())
 }
 
 fn caches(forms: Option<Vec<CacheForm>>) -> Result<Vec<CacheSettings>, SettingsError> {
@@ -115,22 +135,35 @@ fn caches(forms: Option<Vec<CacheForm>>) -> Result<Vec<CacheSettings>, SettingsE
                 wrong(setting("databases"), reason)
             })?,
         };
-        for &database in &its {
-            if database >= DATABASES {
-                let reason = format!("there is no database {database}; they go from 0 to 15");
-                return Err(wrong(setting("databases"), reason));
-            }
-            if !databases.insert(database) {
-                let reason = format!("database {database} is given twice; one cache has it");
-                return Err(wrong(setting("databases"), reason));
-            }
-        }
-        let policy = form.policy.unwrap_or(default.policy);
+        check_databases(&its, &mut databases)
+            .map_err(|reason| wrong(setting("databases"), reason))?;
+        let adaptive = match form.adaptive {
+            Some(adaptive) => adapt::adaptive(adaptive, &|part| setting(part))?,
+            None => None,
+        };
+        let named = |part: &str| setting(part);
+        let origin = form.origin.map(|form| origin::origin(form, &named)).transpose()?;
+        let prefetch = form.prefetch.map(|form| origin::prefetch(form, &named)).transpose()?;
+        let warming = form.warming.map(|form| origin::warming(form, &named)).transpose()?;
+        let first = adaptive.as_ref().and_then(|adaptive| adaptive.portfolio.first()).cloned();
+        let policy = form.policy.or(first).unwrap_or(default.policy);
         if form.shards == Some(0) {
             return Err(wrong(setting("shards"), "there must be one at least; or leave it out"));
         }
         let shards = form.shards;
-        caches.push(CacheSettings { name, capacity_bytes, policy, shards, databases: its });
+        let databases = its;
+        let (prefetch, warming) = (prefetch.flatten(), warming.flatten());
+        caches.push(CacheSettings {
+            name,
+            capacity_bytes,
+            policy,
+            shards,
+            databases,
+            adaptive,
+            origin,
+            prefetch,
+            warming,
+        });
     }
     Ok(caches)
 }
@@ -149,12 +182,13 @@ fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// Whether the policy can be there: an unknown name may have been uploaded, where uploads are kept.
-fn check_policy(cache: &CacheSettings, data_dir: Option<&Path>) -> Result<(), SettingsError> {
-    let setting = || format!("cache `{}`: policy", cache.name);
-    let spec: PolicySpec = cache
-        .policy
-        .parse()
-        .map_err(|error: ostler::SpecError| wrong(setting(), error.to_string()))?;
+fn check_policy(
+    policy: &str,
+    data_dir: Option<&Path>,
+    setting: impl Fn() -> String,
+) -> Result<(), SettingsError> {
+    let spec: PolicySpec =
+        policy.parse().map_err(|error: ostler::SpecError| wrong(setting(), error.to_string()))?;
     let known = match &spec.source {
         PolicySource::Native(name) => ostler::builtin(name).is_some(),
         PolicySource::Builtin(name) => ostler::builtin(name).is_some() || data_dir.is_some(),
@@ -169,6 +203,33 @@ fn check_policy(cache: &CacheSettings, data_dir: Option<&Path>) -> Result<(), Se
     Err(wrong(setting(), reason))
 }
 
+/// Whether the uploaded policies that the settings name are where uploads are kept.
+///
+/// A start does not ask for that: a policy that the disk has lost is no reason not to serve.
+///
+/// # Errors
+///
+/// [`SettingsError`] that names the cache.
+pub(super) fn check_kept(settings: &Settings) -> Result<(), SettingsError> {
+    let Some(data_dir) = settings.data_dir.as_deref() else { return Ok(()) };
+    for cache in &settings.caches {
+        let Ok(PolicySpec { source: PolicySource::Builtin(name), .. }) = cache.policy.parse()
+        else {
+            continue;
+        };
+        let setting = || format!("cache `{}`: policy", cache.name);
+        let is_kept = ostler::builtin(&name).is_some()
+            || policies::is_kept(data_dir, &name)
+                .map_err(|error| wrong(setting(), error.to_string()))?;
+        if !is_kept {
+            let dir = data_dir.display();
+            let reason = format!("there is no `{name}`: it is not built in, nor kept in {dir}");
+            return Err(wrong(setting(), reason));
+        }
+    }
+    Ok(())
+}
+
 fn tokens(
     forms: Vec<TokenForm>,
     variable: &dyn Fn(&str) -> Option<String>,
@@ -176,24 +237,28 @@ fn tokens(
     let mut grants: Vec<Grant> = Vec::new();
     for (number, form) in (1..).zip(forms) {
         let setting = if form.is_outside { "token".to_owned() } else { format!("token {number}") };
-        let token = match (form.token, form.token_file, form.token_env) {
-            (Some(token), None, None) => token,
+        let (token, place) = match (form.token, form.token_file, form.token_env) {
+            (Some(token), None, None) => (token, String::new()),
             (None, Some(path), None) => {
                 let text = std::fs::read_to_string(&path);
                 let text = text.map_err(|error| {
                     wrong(&setting, format!("token_file {}: {error}", path.display()))
                 })?;
-                text.trim().to_owned()
+                (text.trim().to_owned(), format!("{}: ", path.display()))
             }
-            (None, None, Some(name)) => variable(&name)
-                .ok_or_else(|| wrong(&setting, format!("the variable {name} is not set")))?,
+            (None, None, Some(name)) => {
+                let token = variable(&name);
+                let unset = || wrong(&setting, format!("the variable {name} is not set"));
+                (token.ok_or_else(unset)?, format!("{name}: "))
+            }
             _ => {
                 let reason = "give exactly one of token, token_file and token_env";
                 return Err(wrong(setting, reason));
             }
         };
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let reason = "a token is one or more printable ASCII characters without blanks";
+            let reason =
+                format!("{place}a token is one or more printable ASCII characters without blanks");
             return Err(wrong(setting, reason));
         }
         if grants.iter().any(|grant| grant.token == token && grant.role != form.role) {
@@ -259,6 +324,7 @@ fn limits(form: &LimitsForm) -> Result<Limits, SettingsError> {
             default.compile_queue_max,
             1_000,
         )?,
+        stop_lead: span(form.stop_lead, default.stop_lead),
         drain_timeout: span(form.drain_timeout, default.drain_timeout),
     })
 }

@@ -1,5 +1,6 @@
 //! The settings' file: TOML, every key optional, unknown ones refused with their line.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -41,6 +42,52 @@ pub(super) struct CacheForm {
     pub(super) policy: Option<String>,
     pub(super) shards: Option<usize>,
     pub(super) databases: Option<Vec<u8>>,
+    pub(super) adaptive: Option<AdaptiveForm>,
+    pub(super) origin: Option<OriginForm>,
+    pub(super) prefetch: Option<PrefetchForm>,
+    pub(super) warming: Option<WarmingForm>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OriginForm {
+    pub(super) url: Option<String>,
+    pub(super) headers: Option<BTreeMap<String, String>>,
+    pub(super) timeout: Option<Span>,
+    pub(super) connections_max: Option<usize>,
+    pub(super) ttl: Option<Span>,
+    pub(super) body_max: Option<Size>,
+    pub(super) database: Option<u8>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PrefetchForm {
+    pub(super) enabled: Option<bool>,
+    pub(super) policy: Option<String>,
+    pub(super) fetches_per_miss: Option<f64>,
+    pub(super) known_max: Option<Size>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WarmingForm {
+    pub(super) enabled: Option<bool>,
+    pub(super) policy: Option<String>,
+    pub(super) share: Option<f64>,
+    pub(super) fetches_per_second: Option<u32>,
+    pub(super) history_max: Option<Size>,
+    pub(super) snapshot_interval: Option<Span>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AdaptiveForm {
+    pub(super) enabled: Option<bool>,
+    pub(super) portfolio: Option<Vec<String>>,
+    pub(super) objective: Option<String>,
+    pub(super) rate: Option<f64>,
+    pub(super) cpu_max: Option<f64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -66,6 +113,7 @@ pub(super) struct LimitsForm {
     pub(super) idle_timeout: Option<Span>,
     pub(super) module_max: Option<Size>,
     pub(super) compile_queue_max: Option<usize>,
+    pub(super) stop_lead: Option<Span>,
     pub(super) drain_timeout: Option<Span>,
 }
 

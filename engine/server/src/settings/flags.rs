@@ -20,6 +20,12 @@ pub struct Flags {
     pub capacity: Option<String>,
     /// Its policy; only where there is one cache.
     pub policy: Option<String>,
+    /// Where its entries come from, `http://…/{key}`; only where there is one cache.
+    pub origin: Option<String>,
+    /// Its prefetch policy; only where there is one cache.
+    pub prefetch: Option<String>,
+    /// Its warming policy; only where there is one cache.
+    pub warming: Option<String>,
     /// Where uploaded policies are kept.
     pub data_dir: Option<PathBuf>,
     /// Threads that serve RESP.
@@ -63,6 +69,9 @@ impl Flags {
             http: text("http"),
             capacity: text("capacity"),
             policy: text("policy"),
+            origin: text("origin"),
+            prefetch: text("prefetch"),
+            warming: text("warming"),
             data_dir: path("data-dir"),
             threads: text("threads"),
             token: text("token"),
@@ -88,6 +97,17 @@ impl Flags {
         }
         if let Some(policy) = self.policy {
             the_cache(form, speaker.name("policy"))?.policy = Some(policy);
+        }
+        if let Some(url) = self.origin {
+            the_cache(form, speaker.name("origin"))?.origin.get_or_insert_default().url = Some(url);
+        }
+        if let Some(policy) = self.prefetch {
+            let cache = the_cache(form, speaker.name("prefetch"))?;
+            cache.prefetch.get_or_insert_default().policy = Some(policy);
+        }
+        if let Some(policy) = self.warming {
+            let cache = the_cache(form, speaker.name("warming"))?;
+            cache.warming.get_or_insert_default().policy = Some(policy);
         }
         if self.tls_cert.is_some() || self.tls_key.is_some() {
             let tls = form.tls.get_or_insert_with(TlsForm::default);

@@ -43,7 +43,8 @@ fn the_example_says_the_defaults() {
     let settings = load_text(&shown.join("\n"), &[], Flags::default()).unwrap();
     assert_eq!(settings, Settings::default());
     let said = |name: &str| shown.iter().any(|line| line.starts_with(&format!("{name} = ")));
-    for name in ["resp", "http", "capacity", "policy", "clients_max", "drain_timeout"] {
+    for name in ["resp", "http", "capacity", "policy", "clients_max", "stop_lead", "drain_timeout"]
+    {
         assert!(said(name), "{name}");
     }
     // The examples in words can be taken as they are, but for the files that they name.
@@ -64,6 +65,47 @@ fn variables_go_over_the_file_and_flags_over_both() {
     assert_eq!(settings.http.unwrap().port(), 20);
     let cache = &settings.caches[0];
     assert_eq!((cache.capacity_bytes, cache.policy.as_str()), (5 << 20, "lru"));
+}
+
+#[test]
+fn a_cache_that_adapts_starts_with_the_first_of_its_portfolio() {
+    let adaptive = |file: &str| load_text(file, &[], Flags::default()).unwrap().caches.remove(0);
+    let cache =
+        adaptive("[[cache]]\n[cache.adaptive]\nportfolio = ['lru', 's3fifo(small_percent=20)']");
+    assert_eq!(cache.policy, "lru");
+    let settings = cache.adaptive.unwrap();
+    assert_eq!((settings.rate, settings.cpu_max), (0.0625, 0.06));
+    let cache =
+        adaptive("[[cache]]\npolicy = 'sieve'\nadaptive = { objective = 'byte', rate = 1 }");
+    assert_eq!(cache.policy, "sieve");
+    assert_eq!(cache.adaptive.unwrap().objective, Objective::Byte);
+    let cache = adaptive("[[cache]]\nadaptive = { enabled = false }");
+    assert_eq!((cache.policy.as_str(), cache.adaptive), ("s3fifo", None));
+}
+
+#[test]
+fn an_origin_and_what_is_fetched_from_it() {
+    let file = "[[cache]]\n[cache.origin]\nurl = 'http://o:9/{key}'\ntimeout = '250ms'\nttl = '1h'\n\
+                headers = { Authorization = 'x' }\n\
+                [cache.prefetch]\nfetches_per_miss = 0.5\n[cache.warming]\nshare = 0.1";
+    let cache = load_text(file, &[], Flags::default()).unwrap().caches.remove(0);
+    let origin = cache.origin.unwrap();
+    assert_eq!((origin.timeout.as_millis(), origin.ttl.unwrap().as_secs()), (250, 3600));
+    assert_eq!(origin.headers, [("authorization".to_owned(), "x".to_owned())]);
+    assert_eq!(cache.prefetch.unwrap().policy, "prefetch-stride");
+    let warming = cache.warming.unwrap();
+    assert_eq!((warming.policy.as_str(), warming.share), ("warm-decayed", 0.1));
+    let variables = [
+        ("OSTLER_ORIGIN", "http://o:9/{key}"),
+        ("OSTLER_PREFETCH", "native:prefetch-assoc"),
+        ("OSTLER_WARMING", "warm-diurnal"),
+    ];
+    let cache = load_text("", &variables, Flags::default()).unwrap().caches.remove(0);
+    assert_eq!(cache.prefetch.unwrap().policy, "native:prefetch-assoc");
+    assert_eq!(cache.warming.unwrap().policy, "warm-diurnal");
+    let off = "[[cache]]\nprefetch = { enabled = false }\nwarming = { enabled = false }";
+    let cache = load_text(off, &[], Flags::default()).unwrap().caches.remove(0);
+    assert_eq!((cache.origin, cache.prefetch, cache.warming), (None, None, None));
 }
 
 #[test]
@@ -104,6 +146,66 @@ fn tokens_come_from_texts_files_and_variables() {
 }
 
 #[test]
+fn what_a_caches_parts_cannot_be_is_named_with_what_would_be_right() {
+    let cache = |rest: &str| format!("[[cache]]\nname = 'a'\n{rest}");
+    for (file, expected) in [
+        (cache("adaptive = { rates = 1 }"), "unknown field `rates`"),
+        (
+            cache("adaptive = { portfolio = ['lru'] }"),
+            "cache `a`: adaptive: portfolio: write 2 to 8 policies; these are 1",
+        ),
+        (
+            cache("adaptive = { portfolio = ['lru', 'sieva'] }"),
+            "cache `a`: adaptive: portfolio: there is no `sieva`",
+        ),
+        (
+            cache("adaptive = { portfolio = ['lru', 'lru()'] }"),
+            "cache `a`: adaptive: portfolio: `lru()` is given twice",
+        ),
+        (
+            cache("policy = 'arc'\nadaptive = {}"),
+            "cache `a`: adaptive: portfolio: `arc`, the cache's policy, is missing; add it",
+        ),
+        (
+            cache("adaptive = { objective = 'fun' }"),
+            "cache `a`: adaptive: objective: objective `fun` is not known; use object, byte or cost",
+        ),
+        (cache("adaptive = { rate = 0 }"), "cache `a`: adaptive: rate: "),
+        (cache("adaptive = { rate = 0.0 }"), "cache `a`: adaptive: rate: 0 is no share"),
+        (cache("adaptive = { cpu_max = 2.0 }"), "cache `a`: adaptive: cpu_max: 2 is no share"),
+        (cache("prefetch = {}"), "cache `a`: prefetch: there is no origin to fetch from"),
+        (cache("warming = {}"), "cache `a`: warming: there is no origin to fetch from"),
+        (cache("origin = {}"), "cache `a`: origin: url: there is none; write"),
+        (cache("origin = { url = 'http://h/' }"), "cache `a`: origin: url: `http://h/` must have"),
+        (cache("origin = { url = 'http://h/{key}', timeout = '0' }"), "origin: timeout: a fetch"),
+        (
+            cache("origin = { url = 'http://h/{key}', headers = { Host = 'x' } }"),
+            "origin: headers: `host` is set by the server itself",
+        ),
+        (
+            cache("databases = [1]\norigin = { url = 'http://h/{key}', database = 2 }"),
+            "cache `a`: origin: database: database 2 is not one of this cache's",
+        ),
+        (
+            cache("origin = { url = 'http://h/{key}' }\nprefetch = { policy = 'lru' }"),
+            "cache `a`: prefetch: policy: there is no `lru` of the kind prefetch; there are",
+        ),
+        (
+            cache("origin = { url = 'http://h/{key}' }\nprefetch = { fetches_per_miss = 0.0 }"),
+            "cache `a`: prefetch: fetches_per_miss: write a number above 0",
+        ),
+        (
+            cache("origin = { url = 'http://h/{key}' }\nwarming = { share = 1.5 }"),
+            "cache `a`: warming: share: 1.5 is no share",
+        ),
+    ] {
+        let error = error(&file, &[], Flags::default());
+        assert!(error.contains(expected), "{file:?}: {error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
 fn what_cannot_be_is_named_with_what_would_be_right() {
     let cache = |rest: &str| format!("[[cache]]\nname = 'a'\n{rest}");
     for (file, expected) in [
@@ -128,7 +230,7 @@ fn what_cannot_be_is_named_with_what_would_be_right() {
         ("[[cache]]\nname = 'A b'".to_owned(), "cache `A b`: name: a name has 1 to 64"),
         (cache("[[cache]]\ndatabases = []"), "cache: one of several has no name"),
         ("tls = { key = 'k.pem' }".to_owned(), "tls: there is a key, and no certificate"),
-        ("tls = { key = '/no/k', certificate = '/no/c' }".to_owned(), "tls certificate: /no/c: "),
+        ("tls = { key = '/no/k', certificate = '/no/c' }".to_owned(), "tls: /no/c: "),
         ("[[token]]\nrole = 'read'".to_owned(), "token 1: give exactly one of token, token_file"),
         ("[[token]]\nrole = 'read'\ntoken = ''".to_owned(), "token 1: a token is one or more"),
         (
@@ -143,10 +245,55 @@ fn what_cannot_be_is_named_with_what_would_be_right() {
         assert!(error.contains(expected), "{file:?}: {error}");
         assert!(!error.contains('\n'), "{error}");
     }
+    let variables = [("MINE", "two words")];
+    let token = error("[[token]]\nrole = 'read'\ntoken_env = 'MINE'", &variables, Flags::default());
+    assert!(token.starts_with("token 1: MINE: a token is one or more"), "{token}");
     let token = "http = '0.0.0.0:80'\n[[token]]\nrole = 'read'\ntoken = 'x'";
     assert!(load_text(token, &[], Flags::default()).is_ok());
     let uploaded = "data_dir = 'd'\n[[cache]]\npolicy = 'mine'";
     assert!(load_text(uploaded, &[], Flags::default()).is_ok(), "it may have been uploaded");
+}
+
+#[test]
+fn whoever_asks_hears_of_a_policy_that_nobody_has_uploaded() {
+    let data = tempfile::tempdir().unwrap();
+    let data_dir = data.path().join("new");
+    let check = |policy: &str| {
+        let flags =
+            Flags { data_dir: Some(data_dir.clone()), policy: text(policy), ..Flags::default() };
+        let settings = load_text("", &[], flags).unwrap();
+        check_kept(&settings).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    assert_eq!([check("lru"), check("native:lru")], ["", ""]);
+    let expected = "cache `default`: policy: there is no `mine`: it is not built in, nor kept in ";
+    assert!(check("mine").starts_with(expected), "{}", check("mine"));
+    assert!(!data_dir.exists(), "it only looks");
+    std::fs::create_dir(&data_dir).unwrap();
+    let list = r#"{"format":1,"policies":{"mine":[]},"seats":{}}"#;
+    std::fs::write(data_dir.join("policies.json"), list).unwrap();
+    assert_eq!(check("mine"), "");
+    assert!(check("yours").starts_with("cache `default`: policy: there is no `yours`"));
+}
+
+#[test]
+fn files_for_tls_are_read_when_the_settings_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = crate::tls::tests::certificate_and_key();
+    let other = crate::tls::tests::certificate_and_key().1;
+    let path = |name: &str| folder.path().join(name);
+    for (name, text) in [("certificate", &certificate), ("key", &key), ("other", &other)] {
+        std::fs::write(path(name), text).unwrap();
+    }
+    let flags = |certificate: &str, key: &str| Flags {
+        tls_cert: Some(path(certificate)),
+        tls_key: Some(path(key)),
+        ..Flags::default()
+    };
+    assert!(load_text("", &[], flags("certificate", "key")).is_ok());
+    for (certificate, key) in [("key", "certificate"), ("certificate", "other"), ("none", "key")] {
+        let error = error("", &[], flags(certificate, key));
+        assert!(error.starts_with("tls: ") && error.contains(certificate), "{error}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is hard on a compiler: one shape of function body for each pass that has a weak side.
 
-use wasm_encoder::{BlockType, Instruction as I, MemArg, MemArgTarget, ValType};
+use wasm_encoder::{BlockType, Instruction as I, MemArg, ValType};
 
 /// The type `() -> ()`, one with as many parameters and results as allowed, and one for blocks.
 pub(crate) const NOTHING: u32 = 0;
@@ -29,7 +29,7 @@ fn nothing() -> Vec<I<'static>> {
 }
 
 pub(crate) fn memarg(align: u32) -> MemArg {
-    MemArg { offset: 0, align, target: MemArgTarget::default(), ordering: None }
+    MemArg { offset: 0, align, memory_index: 0 }
 }
 
 /// Changes one of the other locals, another one each time.

@@ -23,8 +23,10 @@ pub(super) struct Findings {
 pub(super) struct Memory {
     pub(super) bytes_per_slot: u32,
     pub(super) base_bytes: u64,
-    /// Slots that were filled.
-    pub(super) slots: u32,
+    /// How many slots, accesses or candidates it was used with.
+    pub(super) count: u32,
+    /// Which of them.
+    pub(super) unit: &'static str,
     /// Bytes allowed for them.
     pub(super) limit: u64,
     /// Bytes of an instance that has them filled, or the fault on the way.
@@ -81,11 +83,14 @@ impl Findings {
 
 impl Memory {
     fn text(&self) -> String {
-        let Memory { bytes_per_slot, base_bytes, slots, limit, .. } = self;
-        let declared = format!("{bytes_per_slot} bytes a slot and {base_bytes} declared");
+        let Memory { bytes_per_slot, base_bytes, count, unit, limit, .. } = self;
+        let declared = match *unit {
+            "slots" => format!("{bytes_per_slot} bytes a slot and {base_bytes} declared"),
+            _ => format!("{base_bytes} bytes declared"),
+        };
         match &self.measured {
-            Ok(bytes) => format!("{declared}, {bytes} taken at {slots} slots, {limit} allowed"),
-            Err(fault) => format!("{declared}, not measured at {slots} slots: {fault}"),
+            Ok(bytes) => format!("{declared}, {bytes} taken at {count} {unit}, {limit} allowed"),
+            Err(fault) => format!("{declared}, not measured at {count} {unit}: {fault}"),
         }
     }
 
@@ -93,7 +98,7 @@ impl Memory {
         json!({
             "bytes_per_slot": self.bytes_per_slot,
             "base_bytes": self.base_bytes,
-            "slots": self.slots,
+            self.unit: self.count,
             "measured_bytes": self.measured.as_ref().ok(),
             "limit_bytes": self.limit,
         })
@@ -129,13 +134,18 @@ mod tests {
         let mut memory = Memory {
             bytes_per_slot: 13,
             base_bytes: 65_536,
-            slots: 10_000,
+            count: 10_000,
+            unit: "slots",
             limit: 262_144,
             measured: Ok(196_608),
         };
         let expected =
             "13 bytes a slot and 65536 declared, 196608 taken at 10000 slots, 262144 allowed";
         assert_eq!(memory.text(), expected);
+        memory.unit = "accesses";
+        let expected = "65536 bytes declared, 196608 taken at 10000 accesses, 262144 allowed";
+        assert_eq!(memory.text(), expected);
+        memory.unit = "slots";
         memory.measured = Err("trap: unreachable".into());
         assert!(memory.text().ends_with("not measured at 10000 slots: trap: unreachable"));
         assert_eq!(memory.json()["measured_bytes"], Value::Null);

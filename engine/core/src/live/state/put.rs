@@ -9,10 +9,9 @@ use ostler_abi::{Kind, Record};
 
 use crate::expiry::{Expiry, Lifetime};
 use crate::live::left::Left;
-use crate::live::state::{
-    Budget, Origin, REAP_WORK_INSERT, SLICE_RECORDS, State, millis, origin_of,
-};
+use crate::live::state::{Budget, REAP_WORK_INSERT, SLICE_RECORDS, State, millis};
 use crate::options::{Cause, InsertOptions, Stored, Ttl};
+use crate::origins::Origin;
 use crate::residents::{KeyHash, Named};
 
 /// Ticks in as many writes as there are entries, where the engine evicts by itself.
@@ -72,7 +71,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
             self.reap(now_ms, REAP_WORK_INSERT, left);
         }
         let resident = self.find_live(newcomer.hash, newcomer.key(), now_ms, left);
-        if self.is_hopeless(newcomer) {
+        if self.is_hopeless(newcomer, now_ms) {
             return Put::Done(self.refuse(newcomer, resident, left));
         }
         let freed = resident.map_or(0, |slot| self.residents.weight_of(slot));
@@ -116,7 +115,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         now_ms: u64,
         left: &mut Left<K, V>,
     ) -> Stored {
-        if !self.is_hopeless(newcomer) {
+        if !self.is_hopeless(newcomer, now_ms) {
             let resident = self.find(newcomer.hash, newcomer.key(), now_ms);
             let freed = resident.map_or(0, |slot| self.residents.weight_of(slot));
             let room = self.room_for(newcomer.weight.saturating_sub(freed));
@@ -132,9 +131,12 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
 
     /// True where `newcomer` will not be stored, however much room there is: nobody is to go for it.
     #[inline]
-    fn is_hopeless(&self, newcomer: &Newcomer<K, V>) -> bool {
-        let options = newcomer.options.as_ref();
-        let unborn = options.is_some_and(|options| options.ttl == Ttl::After(Duration::ZERO));
+    fn is_hopeless(&self, newcomer: &Newcomer<K, V>, now_ms: u64) -> bool {
+        let unborn = newcomer.options.as_ref().is_some_and(|options| match options.ttl {
+            Ttl::After(ttl) => ttl.is_zero(),
+            Ttl::At(end_ms) => end_ms <= now_ms,
+            Ttl::OfCache | Ttl::Keep | Ttl::Never => false,
+        });
         unborn || u64::from(newcomer.weight) > self.budget.capacity
     }
 
@@ -145,7 +147,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         resident: Option<u32>,
         left: &mut Left<K, V>,
     ) -> Stored {
-        self.counts.inserted += 1;
+        self.counts.came(newcomer.weight);
         if let Some(slot) = resident {
             self.depart(slot, Cause::Replaced, left);
         }
@@ -159,7 +161,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
     fn admit(&mut self, newcomer: &mut Newcomer<K, V>, now_ms: u64) -> Stored {
         let now = self.now();
         let slot = self.residents.insert(newcomer.hash, &mut newcomer.entry, newcomer.weight, now);
-        self.counts.inserted += 1;
+        self.counts.came(newcomer.weight);
         self.settle(slot, newcomer.options.as_ref(), now_ms);
         self.note_write(Kind::Insert, slot, newcomer.hash);
         Stored::New
@@ -175,7 +177,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         left: &mut Left<K, V>,
     ) -> Stored {
         if let Some(options) = &mut newcomer.options {
-            self.keep(slot, options, now_ms);
+            self.keep(slot, options);
         }
         let tick = self.ticks.now();
         let Some(entry) = newcomer.entry.take() else { return Stored::Rejected };
@@ -184,7 +186,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         if let Some((key, old)) = old {
             left.push((key, old, Cause::Replaced));
         }
-        self.counts.inserted += 1;
+        self.counts.came(weight);
         self.counts.left(Cause::Replaced);
         self.settle(slot, newcomer.options.as_ref(), now_ms);
         if !(freed == weight && access.coalesced) {
@@ -201,13 +203,9 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         self.ticks.advance(self.now_ms);
         let slot = self.residents.reserve();
         self.notes.introduced(slot);
-        let InsertOptions { cost_us, class, .. } = newcomer.options.unwrap_or_default();
-        let record = Origin { cost_us, class }.record(
-            Kind::Insert,
-            newcomer.hash,
-            newcomer.weight,
-            self.now_ms,
-        );
+        let options = newcomer.options.unwrap_or_default();
+        let record =
+            origin_of(&options).record(Kind::Insert, newcomer.hash, newcomer.weight, self.now_ms);
         Record { slot, ..record }
     }
 
@@ -221,7 +219,7 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         let Newcomer { entry, hash, weight, options } = newcomer;
         let now = self.now();
         self.residents.insert_at(slot, (*hash, *weight), entry, now);
-        self.counts.inserted += 1;
+        self.counts.came(*weight);
         self.settle(slot, options.as_ref(), now_ms);
         Stored::New
     }
@@ -255,16 +253,16 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
 
     /// Puts what `options` keep of the entry in `slot` into them: its end, its time to idle, and its
     /// cost and class where they name none.
-    pub(crate) fn keep(&self, slot: u32, options: &mut InsertOptions, now_ms: u64) {
+    pub(crate) fn keep(&self, slot: u32, options: &mut InsertOptions) {
         if options.ttl != Ttl::Keep {
             return;
         }
         let expiry = self.expiry.as_ref();
-        let to_live_ms = expiry.and_then(|expiry| expiry.live_end_ms(slot)?.checked_sub(now_ms));
         let to_idle_ms = expiry.and_then(|expiry| expiry.to_idle_ms(slot));
-        options.ttl = to_live_ms.map_or(Ttl::Never, |ms| Ttl::After(Duration::from_millis(ms)));
+        let live_end_ms = expiry.and_then(|expiry| expiry.live_end_ms(slot));
+        options.ttl = live_end_ms.map_or(Ttl::Never, Ttl::At);
         options.tti = options.tti.or(to_idle_ms.map(Duration::from_millis));
-        let Origin { cost_us, class } = origin_of(self.origins.as_deref(), slot);
+        let Origin { cost_us, class, .. } = self.origins.of(slot);
         options.cost_us = if options.cost_us == 0 { cost_us } else { options.cost_us };
         options.class = if options.class == 0 { class } else { options.class };
     }
@@ -280,19 +278,16 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
     /// True where there are no side tables, and nothing but an option of an entry's own asks for one.
     #[inline]
     fn is_bare(&self) -> bool {
-        self.origins.is_none() && self.expiry.is_none() && self.lifetimes.is_none()
+        !self.origins.are_kept() && self.expiry.is_none() && self.lifetimes.is_none()
     }
 
     #[inline(never)]
     fn settle_tables(&mut self, slot: u32, options: &InsertOptions, now_ms: u64) {
-        if self.origins.is_some() || options.cost_us != 0 || options.class != 0 {
-            let origins = self.origins.get_or_insert_default();
-            origins.reach(slot);
-            origins[slot] = Origin { cost_us: options.cost_us, class: options.class };
-        }
+        self.origins.set(slot, origin_of(options));
         let to_live_ms = match options.ttl {
             Ttl::OfCache | Ttl::Keep => self.lifetimes.ttl.map(millis),
             Ttl::After(ttl) => Some(millis(ttl)),
+            Ttl::At(end_ms) => Some(end_ms.saturating_sub(now_ms)),
             Ttl::Never => None,
         };
         let to_idle_ms = options.tti.or(self.lifetimes.tti).map(millis);
@@ -302,4 +297,9 @@ impl<K: Hash + Eq, V, H: KeyHash<K>> State<K, V, H> {
         let expiry = self.expiry.get_or_insert_with(|| Box::new(Expiry::new(now_ms)));
         expiry.set(slot, Lifetime { to_live_ms, to_idle_ms }, now_ms);
     }
+}
+
+fn origin_of(options: &InsertOptions) -> Origin {
+    let InsertOptions { cost_us, class, flags, .. } = *options;
+    Origin { cost_us, class, flags }
 }

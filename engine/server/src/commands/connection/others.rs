@@ -40,8 +40,9 @@ fn unknown_type(word: &[u8]) -> String {
     format!("ERR Unknown client type '{}'", String::from_utf8_lossy(word))
 }
 
-/// The line that describes `client`. `query_len` is what it has sent of the command that runs.
-fn describe(line: &mut String, client: &Client, now_unix_ms: u64, query_len: usize) {
+/// The line that describes `client`. `running_len` is what it has sent of the command that runs, none
+/// where it waits.
+fn describe(line: &mut String, client: &Client, now_unix_ms: u64, running_len: Option<usize>) {
     let profile = client.profile.lock().clone();
     let unread = client.unread_bytes();
     let mut flags = String::new();
@@ -62,11 +63,13 @@ fn describe(line: &mut String, client: &Client, now_unix_ms: u64, query_len: usi
     }
     let seconds = |since: u64| now_unix_ms.saturating_sub(since) / 1000;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let memory = unread + profile.queued_bytes + query_len + size_of::<Client>();
+    let (query_len, query_room) = running_len.map_or_else(|| client.query(), |len| (len, 0));
+    let argument_bytes = running_len.unwrap_or(0);
+    let memory = unread + profile.queued_bytes + query_len + query_room + size_of::<Client>();
     let _ = write!(
         line,
         "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db={} sub={} psub={} \
-         ssub={} multi={} qbuf={query_len} qbuf-free=0 argv-mem={query_len} multi-mem={} rbs=0 \
+         ssub={} multi={} qbuf={query_len} qbuf-free={query_room} argv-mem={argument_bytes} multi-mem={} rbs=0 \
          rbp=0 obl=0 oll={} omem={unread} tot-mem={memory} events=r cmd={} user={} redir={} resp={} \
          lib-name={} lib-ver={}",
         client.id,
@@ -102,9 +105,15 @@ fn describe_all(call: &mut Call<'_, '_>, clients: &[Arc<Client>]) -> Flow {
     call.session.publish_profile();
     let now_unix_ms = call.service.clock.now_unix_ms();
     let mut text = String::new();
+    let bytes_max = call.service.settings.limits.output_bytes_max;
     for client in clients {
+        if text.len() > bytes_max {
+            // The same number can be asked for a million times.
+            call.session.client.cut_off();
+            return Flow::Close;
+        }
         let own = client.id == call.session.client.id;
-        describe(&mut text, client, now_unix_ms, if own { query_len(call.words) } else { 0 });
+        describe(&mut text, client, now_unix_ms, own.then(|| query_len(call.words)));
         text.push('\n');
     }
     call.reply.verbatim(&text);

@@ -86,7 +86,7 @@ pub(super) fn usage(call: &mut Call<'_, '_>) -> Flow {
 
 /// Entries and bytes of all caches: entries, weight, capacity.
 fn totals(call: &Call<'_, '_>) -> (u64, u64, u64) {
-    let all = call.service.caches.iter().map(|keyspace| keyspace.cache().stats());
+    let all = call.service.caches.iter().map(|keyspace| keyspace.stats());
     all.fold((0, 0, 0), |(entries, weight, capacity), stats| {
         (entries + stats.entries, weight + stats.weight, capacity + stats.capacity)
     })

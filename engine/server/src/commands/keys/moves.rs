@@ -1,9 +1,10 @@
-//! Commands that bring an entry under another key: `RENAME`, `COPY`, `MOVE`.
+//! Commands that bring an entry under another key: `RENAME`, `COPY`, `MOVE`; and `SWAPDB`, which brings
+//! all of them under another number.
 //!
 //! They run alone, so what they read cannot change before they write. Values are counted by reference:
 //! no bytes are copied.
 
-use crate::commands::parse::{NO_DATABASE, SAME_KEY, SYNTAX, database, is, no_room};
+use crate::commands::parse::{NO_DATABASE, SAME_KEY, SYNTAX, database, integer, is, no_room};
 use crate::commands::{Call, Flow};
 use crate::keyspace::{End, Key, Keyspace, Value, Writer};
 use crate::notifications::Event;
@@ -34,7 +35,7 @@ impl<'a> Place<'a> {
     /// The place of `name` in `database`, none where no cache has that database.
     fn of(call: &Call<'a, '_>, database: u8, name: &[u8]) -> Option<Self> {
         let keyspace = call.service.keyspace(database)?;
-        Some(Self { keyspace, key: Key::new(database, name) })
+        Some(Self { keyspace, key: Key::new(call.service.databases.home(database), name) })
     }
 
     /// The value and its end.
@@ -144,4 +145,29 @@ fn transfer(
         notifications.tell(Event::COPIED_TO, target, name);
     }
     Ok(brought)
+}
+
+pub(super) fn swap(call: &mut Call<'_, '_>) -> Flow {
+    match swap_databases(call) {
+        Ok(()) => call.reply.ok(),
+        Err(text) => call.reply.error(text),
+    }
+    Flow::Continue
+}
+
+fn swap_databases(call: &Call<'_, '_>) -> Result<(), &'static str> {
+    let service = call.service;
+    let index = |word, wrong| match (database(word), integer(word)) {
+        (Ok(index), _) if service.keyspace(index).is_some() => Ok(index),
+        (_, Some(_)) => Err(NO_DATABASE),
+        (_, None) => Err(wrong),
+    };
+    let one = index(call.words[1], "ERR invalid first DB index")?;
+    let other = index(call.words[2], "ERR invalid second DB index")?;
+    if one != other {
+        service.databases.swap(one, other);
+        // What clients have read of either is the other's now.
+        service.tracking.flushed();
+    }
+    Ok(())
 }

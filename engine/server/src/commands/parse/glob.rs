@@ -2,62 +2,115 @@
 //!
 //! As Redis matches them, oddities included: an empty text matches only an empty pattern, a class that
 //! is not closed ends with the pattern, bytes of a range compare as signed. Where a `*` finds no match
-//! for what follows, no `*` before it needs another try; so the cost is at most pattern × text.
+//! for what follows, no `*` before it needs another try. A pattern is read once, into elements that each
+//! match a byte at once, however long their text is; so the cost is at most elements × text, and since
+//! what has more elements than the text has bytes fails early, text × text.
 
-/// True where all of `text` matches `pattern`.
-pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    if text.is_empty() {
-        return pattern.is_empty();
-    }
-    let (mut at, mut next) = (0, 0);
-    // Behind the last star, and the first byte of the text that is not its share.
-    let mut retry = None;
-    while next < text.len() {
-        if pattern.get(at) == Some(&b'*') {
-            at += 1;
-            if at == pattern.len() {
-                return true;
+/// Longest pattern, bytes.
+pub(crate) const PATTERN_LEN_MAX: usize = 1 << 10;
+/// What is said of a longer one.
+pub(crate) const TOO_LONG: &str = "ERR the pattern is longer than 1024 bytes";
+const _: () = assert!(PATTERN_LEN_MAX == 1024);
+
+/// A pattern that was read.
+#[derive(Debug)]
+pub(crate) struct Pattern(Vec<Element>);
+
+/// What one byte of a text is matched against, or any number of them.
+#[derive(Debug, PartialEq, Eq)]
+enum Element {
+    /// `*`.
+    Star,
+    /// `?`.
+    Any,
+    /// A byte that means itself.
+    Byte(u8),
+    /// A class, a bit for each byte in it.
+    Class(Box<[u64; 4]>),
+}
+
+impl Element {
+    /// The element at the start of `pattern`, and its length; none at the end.
+    fn read(pattern: &[u8]) -> Option<(Self, usize)> {
+        Some(match *pattern {
+            [] => return None,
+            [b'*', ..] => (Self::Star, 1),
+            [b'?', ..] => (Self::Any, 1),
+            [b'[', ref rest @ ..] => {
+                let (bits, len) = class(rest);
+                (Self::Class(Box::new(bits)), len + 1)
             }
-            retry = Some((at, next));
-            continue;
-        }
-        let step = pattern.get(at..).and_then(|rest| element(rest, text[next]));
-        if let Some(len) = step {
-            at += len;
-            next += 1;
-        } else if let Some((behind, share)) = retry {
-            (at, next) = (behind, share + 1);
-            retry = Some((behind, next));
-        } else {
-            return false;
+            [b'\\', literal, ..] => (Self::Byte(literal), 2),
+            [literal, ..] => (Self::Byte(literal), 1),
+        })
+    }
+
+    /// True where it matches `byte`. Not for stars.
+    fn has(&self, byte: u8) -> bool {
+        match self {
+            Self::Star => false,
+            Self::Any => true,
+            Self::Byte(literal) => *literal == byte,
+            Self::Class(bits) => bits[usize::from(byte >> 6)] & (1 << (byte & 63)) != 0,
         }
     }
-    pattern[at..].iter().all(|&byte| byte == b'*')
 }
 
-/// The length of the element at the start of `pattern` where it matches `byte`. Not for stars.
-fn element(pattern: &[u8], byte: u8) -> Option<usize> {
-    let (matched, len) = match *pattern {
-        [] => return None,
-        [b'?', ..] => (true, 1),
-        [b'[', ref rest @ ..] => {
-            let (matched, len) = class(rest, byte);
-            (matched, len + 1)
+impl Pattern {
+    /// Reads `pattern`; none where it is too long.
+    pub(crate) fn new(pattern: &[u8]) -> Option<Self> {
+        if pattern.len() > PATTERN_LEN_MAX {
+            return None;
         }
-        [b'\\', literal, ..] => (literal == byte, 2),
-        [literal, ..] => (literal == byte, 1),
-    };
-    matched.then_some(len)
+        let (mut elements, mut at) = (Vec::with_capacity(pattern.len()), 0);
+        while let Some((element, len)) = Element::read(&pattern[at..]) {
+            at += len;
+            elements.push(element);
+        }
+        Some(Self(elements))
+    }
+
+    /// True where all of `text` matches.
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
+        let elements = &self.0[..];
+        if text.is_empty() {
+            return elements.is_empty();
+        }
+        let (mut at, mut next) = (0, 0);
+        // Behind the last star, and the first byte of the text that is not its share.
+        let mut retry = None;
+        while next < text.len() {
+            if elements.get(at) == Some(&Element::Star) {
+                at += 1;
+                if at == elements.len() {
+                    return true;
+                }
+                retry = Some((at, next));
+                continue;
+            }
+            if elements.get(at).is_some_and(|element| element.has(text[next])) {
+                at += 1;
+                next += 1;
+            } else if let Some((behind, share)) = retry {
+                (at, next) = (behind, share + 1);
+                retry = Some((behind, next));
+            } else {
+                return false;
+            }
+        }
+        elements[at..].iter().all(|element| *element == Element::Star)
+    }
 }
 
-/// Whether the class whose inside starts here has `byte`, and its length with the bracket that ends it.
-fn class(inside: &[u8], byte: u8) -> (bool, usize) {
+/// The bytes of the class whose inside starts here, and its length with the bracket that ends it.
+fn class(inside: &[u8]) -> ([u64; 4], usize) {
     let negated = inside.first() == Some(&b'^');
-    let (mut at, mut found) = (usize::from(negated), false);
+    let (mut at, mut bits) = (usize::from(negated), [0u64; 4]);
+    let mut add = |byte: u8| bits[usize::from(byte >> 6)] |= 1 << (byte & 63);
     loop {
         match inside[at..] {
             [b'\\', literal, ..] => {
-                found |= literal == byte;
+                add(literal);
                 at += 2;
             }
             [b']', ..] => {
@@ -67,21 +120,37 @@ fn class(inside: &[u8], byte: u8) -> (bool, usize) {
             [] => break,
             [first, b'-', last, ..] => {
                 let (first, last) = (first as i8, last as i8);
-                found |= (first.min(last)..=first.max(last)).contains(&(byte as i8));
+                (first.min(last)..=first.max(last)).for_each(|byte| add(byte as u8));
                 at += 3;
             }
             [literal, ..] => {
-                found |= literal == byte;
+                add(literal);
                 at += 1;
             }
         }
     }
-    (found != negated, at)
+    (if negated { bits.map(|bits| !bits) } else { bits }, at)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn matches(pattern: &[u8], text: &[u8]) -> bool {
+        Pattern::new(pattern).expect("it is short").matches(text)
+    }
+
+    #[test]
+    fn patterns_have_a_bound_and_classes_cost_no_more_than_bytes() {
+        assert!(Pattern::new(&[b'a'; PATTERN_LEN_MAX]).is_some());
+        assert!(Pattern::new(&[b'a'; PATTERN_LEN_MAX + 1]).is_none());
+        let class = format!("*[{}]", "b".repeat(1_000));
+        let pattern = Pattern::new(class.as_bytes()).expect("it is short");
+        assert_eq!(pattern.0.len(), 2);
+        assert!(pattern.matches(b"aaab") && !pattern.matches(b"aaaa"));
+        let signed = Pattern::new(b"[\xff-\x01]").expect("it is short");
+        assert!(signed.matches(b"\xff") && signed.matches(b"\x00") && !signed.matches(b"\x02"));
+    }
 
     #[test]
     fn patterns_match_as_in_redis() {

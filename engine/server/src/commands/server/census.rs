@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use crate::keyspace::{DATABASES, Keyspace};
+use crate::keyspace::{DATABASES, HomeIndex, Keyspace};
 
 /// Entries of a cache up to which all of them are looked at.
 const COUNTED_MAX: u64 = 4096;
@@ -20,7 +20,7 @@ struct Seen {
     left_ms: u64,
 }
 
-/// Entries of each database that will end, and the time that they have left.
+/// Entries of each home that will end, and the time that they have left.
 pub(super) struct Census([Seen; DATABASES as usize]);
 
 impl Census {
@@ -50,7 +50,7 @@ impl Census {
         let (entries, _) = keyspace.scan(cursor, slots_max);
         for (key, _) in entries {
             let Some(entry) = keyspace.entry(key.as_bytes()) else { continue };
-            let seen = &mut self.0[usize::from(key.database() % DATABASES)];
+            let seen = &mut self.0[usize::from(key.home() % DATABASES)];
             seen.entries += 1;
             if let Some(left) = entry.remaining {
                 seen.ending += 1;
@@ -59,10 +59,10 @@ impl Census {
         }
     }
 
-    /// How many of the `size` entries of `database` will end, and the milliseconds that each of those
+    /// How many of the `size` entries of `home` will end, and the milliseconds that each of those
     /// has left on average.
-    pub(super) fn of(&self, database: u8, size: u64) -> (u64, u64) {
-        let seen = self.0[usize::from(database % DATABASES)];
+    pub(super) fn of(&self, home: HomeIndex, size: u64) -> (u64, u64) {
+        let seen = self.0[usize::from(home % DATABASES)];
         let ending = u128::from(seen.ending) * u128::from(size);
         let half = u128::from(seen.entries / 2);
         let ending = (ending + half).checked_div(u128::from(seen.entries)).unwrap_or(0);

@@ -1,20 +1,21 @@
 //! `CONFIG`: the settings that clients ask for, and the few that they can change.
 
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::eviction;
 use crate::commands::parse::glob;
 use crate::commands::{Call, Flow};
 use crate::notifications::are_letters;
+use crate::room;
+use crate::server::descriptors;
 use crate::service::Service;
 use crate::settings::Limits;
 
-/// Less leaves no room for anything: what is there stays, and nothing more is stored. Zero stands for
-/// what the settings say.
-const CAPACITY_BYTES_MIN: u64 = 1 << 20;
 /// Seconds of silence that `timeout` takes.
 const IDLE_S: RangeInclusive<u64> = 0..=i32::MAX as u64;
 /// Clients that `maxclients` takes.
@@ -25,11 +26,11 @@ const BULK_BYTES: RangeInclusive<u64> = 1 << 20..=512 << 20;
 /// What `CONFIG` changes while the server runs.
 #[derive(Debug)]
 pub struct Tunables {
-    /// Bytes that the cache may hold, 0 for what the settings say.
-    capacity_bytes: AtomicU64,
     idle_timeout_ms: AtomicU64,
     bulk_bytes_max: AtomicUsize,
     base: Mutex<Base>,
+    /// Held while settings change: one who takes his changes back must not take those of others back.
+    changing: Mutex<()>,
 }
 
 /// Where counters stood at the last `CONFIG RESETSTAT`.
@@ -49,10 +50,10 @@ impl Tunables {
     pub fn new(limits: &Limits) -> Self {
         let idle_timeout_ms = u64::try_from(limits.idle_timeout.as_millis()).unwrap_or(u64::MAX);
         Self {
-            capacity_bytes: AtomicU64::new(0),
             idle_timeout_ms: AtomicU64::new(idle_timeout_ms),
             bulk_bytes_max: AtomicUsize::new(limits.bulk_bytes_max),
             base: Mutex::default(),
+            changing: Mutex::default(),
         }
     }
 
@@ -68,13 +69,6 @@ impl Tunables {
     #[must_use]
     pub fn bulk_bytes_max(&self) -> usize {
         self.bulk_bytes_max.load(Relaxed)
-    }
-
-    /// True where nothing more may be stored.
-    #[inline]
-    pub(crate) fn is_starved(&self) -> bool {
-        let bytes = self.capacity_bytes.load(Relaxed);
-        bytes != 0 && bytes < CAPACITY_BYTES_MIN
     }
 
     pub(crate) fn base(&self) -> Base {
@@ -93,6 +87,8 @@ struct Parameter {
     write: Option<Change>,
     /// Checks a value before anything is changed.
     check: Change,
+    /// True where patterns do not show it.
+    is_hidden: bool,
 }
 
 /// A setting that takes what `check` admits.
@@ -102,11 +98,11 @@ const fn tunable(
     write: Change,
     check: Change,
 ) -> Parameter {
-    Parameter { name, read, write: Some(write), check }
+    Parameter { name, read, write: Some(write), check, is_hidden: false }
 }
 
 const fn fixed(name: &'static str, read: fn(&Service) -> String) -> Parameter {
-    Parameter { name, read, write: None, check: |_, _| Ok(()) }
+    Parameter { name, read, write: None, check: |_, _| Ok(()), is_hidden: false }
 }
 
 const PARAMETERS: &[Parameter] = &[
@@ -124,23 +120,37 @@ const PARAMETERS: &[Parameter] = &[
     fixed("daemonize", |_| no()),
     fixed("databases", |_| crate::keyspace::DATABASES.to_string()),
     fixed("io-threads", |service| service.settings.threads.unwrap_or(1).to_string()),
+    // Nothing is loaded, so nothing is loaded slowly.
+    Parameter { is_hidden: true, ..fixed("key-load-delay", |_| "0".to_owned()) },
     tunable(
         "maxclients",
         |service| service.clients.clients_max().to_string(),
         |service, value| {
-            service.clients.set_clients_max(number_in(value, CLIENTS)? as usize);
+            let wanted = number_in(value, CLIENTS)? as usize;
+            // One lane is the API's, which has no connections of this front.
+            let fits = descriptors::clients_in_reach(wanted, service.lanes.len() - 1);
+            if fits < wanted && wanted > service.clients.clients_max() {
+                return Err(format!(
+                    "The operating system is not able to handle the specified number of clients, \
+                     try with {fits}"
+                ));
+            }
+            service.clients.set_clients_max(wanted);
             Ok(())
         },
         |_, value| number_in(value, CLIENTS).map(drop),
     ),
     tunable(
         "maxmemory",
-        |service| capacity_bytes(service).to_string(),
-        set_capacity,
+        |service| room::capacity_bytes(service).to_string(),
+        |service, value| {
+            room::set_capacity(service, bytes_of(value).unwrap_or_default());
+            Ok(())
+        },
         check_capacity,
     ),
     Parameter { check: check_share, ..fixed("maxmemory-clients", |_| "0".to_owned()) },
-    fixed("maxmemory-policy", policy),
+    tunable("maxmemory-policy", eviction::name, eviction::set, eviction::check),
     fixed("maxmemory-samples", |_| "5".to_owned()),
     tunable(
         "notify-keyspace-events",
@@ -154,7 +164,12 @@ const PARAMETERS: &[Parameter] = &[
         },
         |_, value| if are_letters(value) { Ok(()) } else { Err(WRONG_CLASS.to_owned()) },
     ),
-    fixed("port", |service| service.settings.resp.map_or(0, |address| address.port()).to_string()),
+    Parameter {
+        check: check_port,
+        ..fixed("port", |service| {
+            service.settings.resp.map_or(0, |address| address.port()).to_string()
+        })
+    },
     tunable(
         "proto-max-bulk-len",
         |service| service.tunables.bulk_bytes_max().to_string(),
@@ -237,18 +252,15 @@ fn no() -> String {
     "no".to_owned()
 }
 
-/// Bytes that the caches may hold.
-pub(super) fn capacity_bytes(service: &Service) -> u64 {
-    match service.tunables.capacity_bytes.load(Relaxed) {
-        0 => service.settings.caches.iter().map(|cache| cache.capacity_bytes).sum(),
-        bytes => bytes,
+/// The port stays as it is. Redis looks first whether it could listen on another one, and clients tell
+/// the two failures apart.
+fn check_port(service: &Service, value: &str) -> Result<(), String> {
+    let port = number_in(value, 0..=u64::from(u16::MAX))? as u16;
+    let address = service.settings.resp.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip());
+    match std::net::TcpListener::bind((address, port)) {
+        Ok(_) => Ok(()),
+        Err(_) => Err("Unable to listen on this port. Check server logs.".to_owned()),
     }
-}
-
-/// The policy in charge, in the form that Redis has for its own.
-pub(super) fn policy(service: &Service) -> String {
-    let desired = service.caches.first().and_then(|cache| cache.cache().seat_status().desired);
-    format!("allkeys-{}", desired.as_deref().unwrap_or("fallback"))
 }
 
 /// A number of bytes with an optional unit: `100mb`.
@@ -279,20 +291,16 @@ fn check_capacity(service: &Service, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn set_capacity(service: &Service, value: &str) -> Result<(), String> {
-    let bytes = bytes_of(value).unwrap_or_default();
-    service.tunables.capacity_bytes.store(bytes, Relaxed);
-    if let Some(cache) = service.caches.first().filter(|_| !service.tunables.is_starved()) {
-        cache.resize(capacity_bytes(service));
-    }
-    Ok(())
-}
-
 pub(super) fn get(call: &mut Call<'_, '_>) -> Flow {
-    let patterns: Vec<Vec<u8>> =
-        call.words[2..].iter().map(|pattern| pattern.to_ascii_lowercase()).collect();
+    let words = call.words[2..].iter().map(|word| word.to_ascii_lowercase());
+    let patterns: Vec<(Vec<u8>, Option<glob::Pattern>)> =
+        words.map(|word| (word.clone(), glob::Pattern::new(&word))).collect();
     let matches = |parameter: &&Parameter| {
-        patterns.iter().any(|pattern| glob::matches(pattern, parameter.name.as_bytes()))
+        let name = parameter.name.as_bytes();
+        patterns.iter().any(|(word, pattern)| {
+            let matches = |pattern: &glob::Pattern| pattern.matches(name);
+            if parameter.is_hidden { word == name } else { pattern.as_ref().is_some_and(matches) }
+        })
     };
     let chosen: Vec<&Parameter> = PARAMETERS.iter().filter(matches).collect();
     call.reply.map(chosen.len());
@@ -310,9 +318,6 @@ fn changes(
 ) -> Result<Vec<(&'static Parameter, String)>, String> {
     let mut changes: Vec<(&Parameter, String)> = Vec::new();
     let mut named = [false; PARAMETERS.len()];
-    let failed = |name: &str, why: &str| {
-        format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}")
-    };
     for pair in words.chunks(2) {
         let &[name, value] = pair else {
             return Err("ERR wrong number of arguments for 'config|set' command".to_owned());
@@ -342,22 +347,36 @@ fn changes(
     Ok(changes)
 }
 
+fn failed(name: &str, why: &str) -> String {
+    format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}")
+}
+
 pub(super) fn set(call: &mut Call<'_, '_>) -> Flow {
-    let changes = match changes(call.service, &call.words[2..]) {
-        Ok(changes) => changes,
-        Err(text) => return call.error(&text),
-    };
+    let service = call.service;
+    let _changing = service.tunables.changing.lock();
+    match changes(service, &call.words[2..]).and_then(|changes| make(service, &changes)) {
+        Ok(()) => call.reply.ok(),
+        Err(text) => call.reply.error(&text),
+    }
+    Flow::Continue
+}
+
+/// Makes all changes, or none: where one fails, those before it are taken back.
+fn make(service: &Service, changes: &[(&'static Parameter, String)]) -> Result<(), String> {
+    let mut made: Vec<(Change, String)> = Vec::new();
     for (parameter, value) in changes {
         let Some(write) = parameter.write else { continue };
-        if let Err(why) = write(call.service, &value) {
-            let name = parameter.name;
-            return call.error(&format!(
-                "ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"
-            ));
+        let before = (parameter.read)(service);
+        if let Err(why) = write(service, value) {
+            for (write, before) in made.into_iter().rev() {
+                // It was in force a moment ago.
+                let _ = write(service, &before);
+            }
+            return Err(failed(parameter.name, &why));
         }
+        made.push((write, before));
     }
-    call.reply.ok();
-    Flow::Continue
+    Ok(())
 }
 
 pub(super) fn resetstat(call: &mut Call<'_, '_>) -> Flow {
@@ -396,4 +415,30 @@ pub(super) fn help(call: &mut Call<'_, '_>) -> Flow {
         "REWRITE",
         "    Rewrite the configuration file.",
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+
+    #[test]
+    fn what_was_changed_is_taken_back_where_a_later_change_fails() {
+        let service = Service::try_new(Settings::default(), 1).unwrap();
+        let found = |name: &str| PARAMETERS.iter().find(|it| it.name == name).unwrap();
+        const FAILING: Parameter =
+            tunable("failing", |_| no(), |_, _| Err("no".to_owned()), |_, _| Ok(()));
+        let changes = [
+            (found("maxmemory"), "10485760".to_owned()),
+            (found("timeout"), "7".to_owned()),
+            (&FAILING, "yes".to_owned()),
+            (found("maxclients"), "5".to_owned()),
+        ];
+        let why = make(&service, &changes).unwrap_err();
+        assert_eq!(why, "ERR CONFIG SET failed (possibly related to argument 'failing') - no");
+        let now = ["maxmemory", "timeout", "maxclients"].map(|name| (found(name).read)(&service));
+        assert_eq!(now, ["268435456", "0", "10000"]);
+        assert_eq!(make(&service, &changes[..2]), Ok(()));
+        assert_eq!((found("timeout").read)(&service), "7");
+    }
 }

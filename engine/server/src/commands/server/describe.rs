@@ -32,7 +32,7 @@ fn word(flag: Flag) -> Option<&'static str> {
         Flag::PubSub => Some("pubsub"),
         Flag::NoAuth => Some("no_auth"),
         Flag::NoMulti => Some("no_multi"),
-        Flag::Alone | Flag::Subscribed | Flag::Unqueued | Flag::Container => None,
+        Flag::Alone | Flag::Subscribed | Flag::Unqueued | Flag::Container | Flag::Sends => None,
     }
 }
 
@@ -88,10 +88,14 @@ pub(super) fn info(call: &mut Call<'_, '_>) -> Flow {
         return all(call);
     }
     call.reply.array(names.len());
+    let start = call.reply.len();
     for name in names {
         match named(name) {
             Some(row) => describe(call, row),
             None => call.reply.null_array(),
+        }
+        if call.is_overrun(start) {
+            return Flow::Close;
         }
     }
     Flow::Continue
@@ -124,8 +128,12 @@ pub(super) fn docs(call: &mut Call<'_, '_>) -> Flow {
         names.iter().filter_map(|name| named(name)).collect()
     };
     call.reply.map(chosen.len());
+    let start = call.reply.len();
     for row in chosen {
         document(call, row);
+        if call.is_overrun(start) {
+            return Flow::Close;
+        }
     }
     Flow::Continue
 }
@@ -136,7 +144,10 @@ pub(super) fn list(call: &mut Call<'_, '_>) -> Flow {
     let chosen: Vec<&str> = match call.words {
         [_, _] => names.collect(),
         [_, _, filter, kind, pattern] if is(filter, "filterby") && is(kind, "pattern") => {
-            names.filter(|name| glob::matches(pattern, name.as_bytes())).collect()
+            let Some(pattern) = glob::Pattern::new(pattern) else {
+                return call.error(glob::TOO_LONG);
+            };
+            names.filter(|name| pattern.matches(name.as_bytes())).collect()
         }
         [_, _, filter, kind, category] if is(filter, "filterby") && is(kind, "aclcat") => {
             let flag = match category {

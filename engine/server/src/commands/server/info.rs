@@ -1,15 +1,13 @@
 //! `INFO`: what client libraries and exporters read.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use ostler_core::Stats;
+use ostler_core::{Clock as _, Stats};
 
 use super::census::Census;
 use crate::commands::connection::REDIS_VERSION;
 use crate::commands::{Call, Flow};
-use crate::keyspace::DATABASES;
 use crate::service::Service;
 
 /// A section: its name, whether it is among the default ones, and what writes it.
@@ -79,7 +77,7 @@ pub(super) fn info(call: &mut Call<'_, '_>) -> Flow {
 
 fn server(lines: &mut Lines, service: &Service) {
     let now_unix_ms = service.clock.now_unix_ms();
-    let uptime_s = (now_unix_ms - service.clock.start_unix_ms()) / 1000;
+    let uptime_s = service.clock.now_ms() / 1000;
     lines.add("redis_version", REDIS_VERSION);
     lines.add("ostler_version", env!("CARGO_PKG_VERSION"));
     lines.add("redis_git_sha1", "00000000");
@@ -138,7 +136,7 @@ fn resident_bytes() -> u64 {
 }
 
 fn total(service: &Service, count: impl Fn(&Stats) -> u64) -> u64 {
-    service.caches.iter().map(|cache| count(&cache.cache().stats())).sum()
+    service.caches.iter().map(|cache| count(&cache.stats())).sum()
 }
 
 fn memory(lines: &mut Lines, service: &Service) {
@@ -147,7 +145,7 @@ fn memory(lines: &mut Lines, service: &Service) {
     let guests = total(service, |stats| stats.guest_memory_bytes);
     let resident = resident_bytes();
     let peak = PEAK.fetch_max(used, Relaxed).max(used);
-    let capacity = super::config::capacity_bytes(service);
+    let capacity = crate::room::capacity_bytes(service);
     lines.add("used_memory", used);
     lines.add("used_memory_human", human(used));
     lines.add("used_memory_rss", resident);
@@ -165,10 +163,11 @@ fn memory(lines: &mut Lines, service: &Service) {
     lines.add("number_of_cached_scripts", 0);
     lines.add("maxmemory", capacity);
     lines.add("maxmemory_human", human(capacity));
-    lines.add("maxmemory_policy", super::config::policy(service));
+    lines.add("maxmemory_policy", super::eviction::name(service));
     lines.add("mem_fragmentation_ratio", format!("{:.2}", share(resident, used) / 100.0));
     lines.add("mem_clients_normal", 0);
-    lines.add("mem_allocator", "system");
+    lines.add("mem_not_counted_for_evict", 0);
+    lines.add("mem_allocator", service.settings.allocator);
     lines.add("active_defrag_running", 0);
     lines.add("lazyfree_pending_objects", 0);
 }
@@ -281,17 +280,15 @@ fn errorstats(lines: &mut Lines, service: &Service) {
 
 fn keyspace(lines: &mut Lines, service: &Service) {
     let mut rows = Vec::new();
-    for cache in &service.caches {
+    for (index, cache) in service.caches.iter().enumerate() {
         // What is over is not to be counted.
         cache.cache().run_pending();
         let census = Census::take(cache);
-        let lives_here = |database: &u8| {
-            service.keyspace(*database).is_some_and(|keyspace| Arc::ptr_eq(keyspace, cache))
-        };
-        for database in (0..DATABASES).filter(lives_here) {
-            let size = cache.size(database);
+        for database in service.databases_of(index) {
+            let home = service.databases.home(database);
+            let size = cache.size(home);
             if size > 0 {
-                let (expires, avg_ttl_ms) = census.of(database, size);
+                let (expires, avg_ttl_ms) = census.of(home, size);
                 let row = format!("keys={size},expires={expires},avg_ttl={avg_ttl_ms}");
                 rows.push((database, row));
             }

@@ -137,17 +137,17 @@ pub(super) fn bitpos(call: &mut Call<'_, '_>) -> Flow {
         Some(_) => return call.error("ERR The bit argument must be 1 or 0."),
         None => return call.error(NOT_AN_INTEGER),
     };
-    // What is not there is zeros without end.
-    let Some(value) = value_of(call, words[1]) else {
-        call.reply.integer(-i64::from(bit));
-        return Flow::Continue;
+    let place = match value_of(call, words[1]) {
+        Some(value) => find_bit(&value, bit, &words[3..]),
+        // What is not there is zeros without end, whatever the range says.
+        None => range(&words[3..]).map(|_| -i64::from(bit)),
     };
-    let place = find_bit(&value, bit, &words[3..]);
     call.number(place)
 }
 
-fn find_bit(value: &[u8], bit: u8, words: &[&[u8]]) -> Result<i64, &'static str> {
-    let (start, end, unit) = match *words {
+/// The range that `BITPOS` is given: its start, its end where it has one, and what they count.
+fn range(words: &[&[u8]]) -> Result<(i64, Option<i64>, Unit), &'static str> {
+    Ok(match *words {
         [] => (0, None, Unit::Byte),
         [start] => (number(start)?, None, Unit::Byte),
         [start, end] => (number(start)?, Some(number(end)?), Unit::Byte),
@@ -156,7 +156,11 @@ fn find_bit(value: &[u8], bit: u8, words: &[&[u8]]) -> Result<i64, &'static str>
             (start, Some(number(end)?), unit)
         }
         _ => return Err(SYNTAX),
-    };
+    })
+}
+
+fn find_bit(value: &[u8], bit: u8, words: &[&[u8]]) -> Result<i64, &'static str> {
+    let (start, end, unit) = range(words)?;
     let Some(bits) = unit.bits(start, end.unwrap_or(i64::MAX), value.len()) else { return Ok(-1) };
     let (first, last) = (bits.start() / 8, bits.end() / 8);
     let (first_mask, last_mask) = edges(&bits);

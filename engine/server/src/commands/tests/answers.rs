@@ -133,6 +133,9 @@ fn bits_are_set_counted_and_found() {
         ("bitpos f 1 2 -1", ":17"),
         ("bitpos none 0", ":0"),
         ("bitpos none 1", ":-1"),
+        ("bitpos none 1 x", "-ERR value is not an integer or out of range"),
+        ("bitpos none 1 0 1 x", "-ERR syntax error"),
+        ("bitpos none 0 5 6", ":0"),
         ("bitpos f 2", "-ERR The bit argument must be 1 or 0."),
     ]);
     let mut bench = Bench::new();

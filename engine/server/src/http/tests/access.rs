@@ -11,12 +11,20 @@ use crate::keyspace::{End, Key, Value as Bytes};
 
 const ROLES: [Role; 3] = [Role::Read, Role::Policy, Role::Admin];
 
+const EXPERIMENT: &[u8] =
+    br#"{"arms":[{"policy":"lru","share":0.5},{"policy":"fifo","share":0.5}]}"#;
+
 /// A request for a route that would succeed, or at least change something.
 fn request(route: &Route) -> (String, Vec<u8>, &'static str) {
     let path = route.path.replace("{cache}", "a").replace("{key}", "k").replace("{name}", "mine");
+    let path = path.replace("{id}", "1");
     let (body, content_type) = match route.about.id {
         "uploadPolicy" => (module("fifo"), "application/wasm"),
+        "activatePrefetch" => (br#"{"policy":"prefetch-assoc"}"#.to_vec(), "application/json"),
+        "activateWarming" => (br#"{"policy":"off"}"#.to_vec(), "application/json"),
         "activatePolicy" => (br#"{"policy":"sieve"}"#.to_vec(), "application/json"),
+        "startExperiment" => (EXPERIMENT.to_vec(), "application/json"),
+        "promoteArm" => (br#"{"arm":1}"#.to_vec(), "application/json"),
         "invalidateEntries" => (br#"{"all":true}"#.to_vec(), "application/json"),
         "putEntry" => (b"changed".to_vec(), "text/plain"),
         _ => (Vec::new(), "text/plain"),
@@ -145,19 +153,59 @@ async fn pages_of_other_origins_change_nothing() {
     let server = server(settings());
     let table = [
         (None, 204),
-        (Some("http://cache.local:7379"), 204),
+        (Some("http://localhost:7379"), 204),
         (Some("http://evil.example"), 403),
         (Some("null"), 403),
-        (Some("http://cache.local"), 403),
+        (Some("http://localhost"), 403),
     ];
     for (origin, status) in table {
         assert!(server.put("/v1/caches/a/entries/k", "v").await.status < 300);
         let ask = server.ask(Method::DELETE, "/v1/caches/a/entries/k");
-        let ask = ask.with("host", "cache.local:7379");
+        let ask = ask.with("host", "localhost:7379");
         let ask = match origin {
             Some(origin) => ask.with("origin", origin),
             None => ask,
         };
         assert_eq!(ask.send("").await.status, status, "{origin:?}");
     }
+}
+
+#[tokio::test]
+async fn where_no_token_is_needed_no_page_can_come_under_its_own_name() {
+    let (open, guarded) = (server(settings()), guarded());
+    let table = [
+        ("localhost", true),
+        ("LocalHost:7379", true),
+        ("127.0.0.1", true),
+        ("127.0.0.1:7379", true),
+        ("10.1.2.3:80", true),
+        ("[::1]", true),
+        ("[::1]:7379", true),
+        ("cache.local:7379", false),
+        ("evil.example", false),
+        ("localhost.evil.example:7379", false),
+        ("127.0.0.1.evil.example", false),
+        ("localhost:port", false),
+        ("1.2.3", false),
+        ("[::1", false),
+        ("", false),
+    ];
+    for (host, is_heard) in table {
+        for (method, path) in
+            [(Method::GET, "/v1/caches"), (Method::GET, "/healthz"), (Method::POST, "/nothing")]
+        {
+            let answer = open.ask(method.clone(), path).with("host", host).send("").await;
+            assert_eq!(answer.status != 403, is_heard, "{method} {path} {host:?}");
+            if !is_heard {
+                assert_eq!(answer.problem(), "foreign-origin");
+            }
+        }
+        let ask = guarded.ask(Method::GET, "/v1/caches").with("host", host);
+        assert_eq!(ask.with("authorization", "Bearer read").send("").await.status, 200, "{host:?}");
+    }
+    // One good name does not make up for another, wherever they stand.
+    let ask = open.ask(Method::GET, "/v1/caches").with("host", "localhost");
+    assert_eq!(ask.with("host", "evil.example").send("").await.status, 403);
+    let ask = open.ask(Method::GET, "http://evil.example/v1/caches").with("host", "localhost");
+    assert_eq!(ask.send("").await.status, 403);
 }

@@ -148,7 +148,9 @@ async fn events_are_told_as_they_happen() {
 
     // More than the channel holds, while nobody reads.
     for _ in 0..300 {
-        let event = ostler_core::PolicyEvent::Quarantined { policy: "mine".to_owned() };
+        let (policy, code) = ("mine".to_owned(), "x".to_owned());
+        let event = ostler_core::PolicyEvent::Quarantined { policy, code };
+        let event = event.into();
         let event = crate::service::Event { cache: "a".to_owned(), unix_ms: 1, event };
         assert!(server.service.events.send(event).is_ok());
     }

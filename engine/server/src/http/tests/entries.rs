@@ -214,3 +214,79 @@ async fn many_entries_go_at_once() {
         assert_eq!(answer.problem(), "bad-request", "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn rows_of_entries_that_go_without_a_write_go_as_well() {
+    let server = open();
+    let types = crate::http::content_types::ContentTypes::default();
+    let cache = &server.service.caches[0];
+    let keys: Vec<_> = (0..900).map(|n| Key::new(0, format!("k{n}").as_bytes())).collect();
+    for key in &keys {
+        assert!(cache.set(key.clone(), Value::new(b"v"), End::Never, 0).is_ok());
+        types.note(key, cache.version(key.as_bytes()).unwrap(), "text/plain");
+    }
+    types.settle(cache);
+    assert_eq!(types.len(), 900);
+    for key in &keys[..800] {
+        cache.remove(key, 0);
+    }
+    types.tidy(cache);
+    types.settle(cache);
+    assert_eq!(types.len(), 100);
+    let version = cache.version(keys[899].as_bytes()).unwrap();
+    assert_eq!(types.get(&keys[899], version).as_deref(), Some("text/plain"));
+}
+
+#[tokio::test]
+async fn types_are_kept_once_and_are_bounded() {
+    let server = open();
+    let types = crate::http::content_types::ContentTypes::default();
+    let cache = &server.service.caches[0];
+    let key = Key::new(0, b"k");
+    assert!(cache.set(key.clone(), Value::new(b"v"), End::Never, 0).is_ok());
+    let version = cache.version(key.as_bytes()).unwrap();
+    let noted = |content_type: &str| {
+        types.note(&key, version, content_type);
+        types.get(&key, version)
+    };
+    let first = noted("text/0").unwrap();
+    for number in 0..3_000 {
+        let name = format!("text/{number}");
+        let expected = (number < 1_024).then_some(&*name);
+        assert_eq!(noted(&name).as_deref(), expected, "the default is what one too many has");
+    }
+    assert!(std::sync::Arc::ptr_eq(&first, &noted("text/0").unwrap()));
+}
+
+#[tokio::test]
+async fn who_waits_for_entries_holds_nobody_else_up() {
+    let server = open();
+    let path = "/v1/caches/a/entries/k";
+    assert_eq!(server.put(path, "v").await.status, 201);
+    for (method, status) in [(Method::GET, 200), (Method::PUT, 204), (Method::DELETE, 204)] {
+        let lane = server.service.lanes.of_api();
+        let mut waiting = Box::pin(server.ask(method.clone(), path).send("w"));
+        for _ in 0..10 {
+            tokio::select! {
+                biased;
+                answer = &mut waiting => unreachable!("{method} did not wait: {}", answer.status),
+                probe = server.get("/healthz") => assert_eq!(probe.status, 200),
+            }
+        }
+        drop(lane);
+        assert_eq!(waiting.await.status, status, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_cache_with_too_little_room_takes_nothing() {
+    let mut settings = settings();
+    settings.caches.truncate(1);
+    let server = server(settings);
+    crate::room::set_capacity(&server.service, 1_000);
+    let path = "/v1/caches/a/entries/k";
+    assert_eq!(server.put(path, "v").await.problem(), "too-large");
+    assert_eq!(server.get(path).await.status, 404);
+    crate::room::set_capacity(&server.service, 0);
+    assert_eq!(server.put(path, "v").await.status, 201);
+}

@@ -64,7 +64,8 @@ async fn policies_have_the_form_that_the_document_promises() {
     let list = server.get("/v1/policies").await.json();
     let list: Vec<PolicyBody> = serde_json::from_value(list["policies"].clone()).unwrap();
     let names: Vec<_> = list.iter().map(|policy| &*policy.name).collect();
-    assert_eq!((names.len(), names[0], names[1]), (17, "mine", "arc"));
+    let built_in = ostler::BUILTINS.len() + ostler::PREFETCHERS.len() + ostler::WARMERS.len();
+    assert_eq!((names.len(), names[0], names[1]), (built_in + 1, "mine", "arc"));
     let used = server.get("/v1/policies/lru").await.json();
     assert_eq!(used["used_by"].as_array().unwrap().len(), 2, "{used}");
 }

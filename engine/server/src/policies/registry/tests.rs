@@ -9,6 +9,7 @@ fn version(module: &[u8]) -> PolicyVersion {
         uploaded_unix_ms: Some(7),
         manifest_version: "1".to_owned(),
         summary: String::new(),
+        kind: "eviction".to_owned(),
         parameters: Vec::new(),
         verdict: None,
     }

@@ -21,6 +21,10 @@ pub(crate) trait Files: Send + Sync {
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// True where they outlive the process.
+    fn is_lasting(&self) -> bool {
+        true
+    }
 }
 
 /// The disk.
@@ -97,5 +101,9 @@ impl Files for Memory {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let removed = self.0.lock().remove(path);
         removed.map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn is_lasting(&self) -> bool {
+        false
     }
 }

@@ -12,12 +12,16 @@ pub(crate) enum Breakage {
     Once,
     /// It and all that follow: the process was killed there.
     ForGood,
+    /// The same, and names that were not synced by then are as they were: the power went.
+    PowerCut,
 }
 
 /// Files in memory that outlive their store, and break at a step.
 #[derive(Clone)]
 pub(crate) struct Breaking {
     files: Arc<Memory>,
+    /// What a power cut leaves.
+    synced: Arc<Memory>,
     steps: Arc<AtomicUsize>,
     at: usize,
     how: Breakage,
@@ -26,12 +30,21 @@ pub(crate) struct Breaking {
 impl Breaking {
     /// Breaks at the step `at`, counted from 0; only steps that change something count.
     pub(crate) fn new(at: usize, how: Breakage) -> Self {
-        Self { files: Arc::default(), steps: Arc::default(), at, how }
+        let (files, synced) = (Arc::default(), Arc::default());
+        Self { files, synced, steps: Arc::default(), at, how }
     }
 
-    /// The same files in good order.
+    /// The same files in good order, as far as they are left.
     pub(crate) fn repaired(&self) -> Self {
-        Self { at: usize::MAX, ..self.clone() }
+        let repaired = Self { at: usize::MAX, ..self.clone() };
+        if self.how != Breakage::PowerCut {
+            return repaired;
+        }
+        let files = Memory::default();
+        for folder in FOLDERS.map(Path::new) {
+            copy(folder, &self.synced, &files);
+        }
+        Self { files: Arc::new(files), ..repaired }
     }
 
     /// Steps taken so far.
@@ -41,7 +54,7 @@ impl Breaking {
 
     /// Every file.
     pub(crate) fn names(&self) -> Vec<String> {
-        let folders = [Path::new(""), Path::new(MODULES)];
+        let folders = FOLDERS.map(Path::new);
         folders.iter().flat_map(|folder| self.files.list(folder).unwrap()).collect()
     }
 
@@ -55,7 +68,7 @@ impl Breaking {
         let step = self.steps.fetch_add(1, Relaxed);
         let broken = match self.how {
             Breakage::Once => step == self.at,
-            Breakage::ForGood => step >= self.at,
+            Breakage::ForGood | Breakage::PowerCut => step >= self.at,
         };
         if broken { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
@@ -75,6 +88,10 @@ impl Files for Breaking {
             self.files.write_synced(path, &bytes[..bytes.len() / 2])?;
             return Err(error);
         }
+        // The bytes are on the medium, under a name that is not, unless it was there before.
+        if self.synced.read(path).is_ok() {
+            self.synced.write_synced(path, bytes)?;
+        }
         self.files.write_synced(path, bytes)
     }
 
@@ -83,13 +100,29 @@ impl Files for Breaking {
         self.files.rename(from, to)
     }
 
-    fn sync_folder(&self, _folder: &Path) -> io::Result<()> {
-        self.step()
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.step()?;
+        copy(folder, &self.files, &self.synced);
+        Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.step()?;
         self.files.remove(path)
+    }
+}
+
+/// Both folders of a store.
+const FOLDERS: [&str; 2] = ["", MODULES];
+
+/// Makes a folder the same in `to` as it is in `from`.
+fn copy(folder: &Path, from: &Memory, to: &Memory) {
+    for name in to.list(folder).unwrap() {
+        to.remove(&folder.join(name)).unwrap();
+    }
+    for name in from.list(folder).unwrap() {
+        let path = folder.join(name);
+        to.write_synced(&path, &from.read(&path).unwrap()).unwrap();
     }
 }
 
@@ -171,4 +204,15 @@ fn a_write_that_fails_leaves_what_was_there() {
         assert_eq!(store.registry().unwrap().as_deref(), Some(&b"one"[..]), "step {at}");
         assert_eq!(files.names(), [REGISTRY], "step {at}");
     }
+}
+
+#[test]
+fn the_names_of_a_new_directory_are_synced_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let modules = dir.path().join("a/b").join(MODULES);
+    let expected = [dir.path().join("a/b"), dir.path().join("a"), dir.path().to_owned()];
+    assert_eq!(parents_of_new(&modules), expected);
+    drop(Store::open(Some(&dir.path().join("a/b"))).unwrap());
+    assert!(parents_of_new(&modules).is_empty());
+    assert_eq!(parents_of_new(Path::new("none/b")), [Path::new("none"), Path::new(".")]);
 }

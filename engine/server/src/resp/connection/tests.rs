@@ -235,3 +235,149 @@ async fn settings_reach_connections_that_are_there() {
     silence.await.expect("no panic");
     talking.await.expect("no panic");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_browser_runs_no_command_of_its_page() {
+    let requests: [&[u8]; 4] = [
+        b"POST / HTTP/1.1\r\nHost: 127.0.0.1:6379\r\nContent-Type: text/plain\r\n\
+          Content-Length: 23\r\n\r\nSET a 1\r\nPUBLISH c evil\r\n",
+        b"GET /?\r\nHost: 127.0.0.1:6379\r\nOrigin: http://evil.example\r\n\r\nSET a 1\r\n",
+        b"PUT / HTTP/1.1\r\nhOsT: 127.0.0.1:6379\r\n\r\nSET a 1\r\n",
+        b"*1\r\n$4\r\npost\r\nSET a 1\r\n",
+    ];
+    let bench = Bench::new(Limits::default());
+    for request in requests {
+        let (mut stream, _, talk) = bench.connect(1 << 16);
+        stream.write_all(request).await.expect("the pipe is large");
+        let replies = read_all(&mut stream).await;
+        assert!(!replies.contains("+OK"), "{replies}");
+        talk.await.expect("no panic");
+    }
+    let (mut stream, _, _talk) = bench.connect(1 << 10);
+    stream.write_all(b"EXISTS a\r\nGET host:\r\n").await.expect("the pipe is large");
+    assert_eq!(read_exactly(&mut stream, 9).await, b":0\r\n$-1\r\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_too_much_at_once_is_cut_off() {
+    let bench = Bench::new(Limits { output_bytes_max: 1 << 20, ..Limits::default() });
+    let (mut owner, _, _talk) = bench.connect(1 << 20);
+    let value = "x".repeat(200_000);
+    let set = format!("*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$200000\r\n{value}\r\n");
+    owner.write_all(set.as_bytes()).await.expect("the pipe is large");
+    assert_eq!(read_exactly(&mut owner, 5).await, b"+OK\r\n");
+    let mget = format!("MGET{}\r\n", " big".repeat(1_000));
+    let exec = format!("MULTI\r\n{}EXEC\r\n", "GET big\r\n".repeat(1_000));
+    for (number, request) in [mget, exec].into_iter().enumerate() {
+        let (mut greedy, _, talk) = bench.connect(1 << 16);
+        greedy.write_all(request.as_bytes()).await.expect("the pipe is large");
+        assert!(read_all(&mut greedy).await.len() < 1 << 20);
+        talk.await.expect("no panic");
+        assert_eq!(bench.slow_clients(), number as u64 + 1);
+    }
+    assert_eq!(bench.front.service().clients.held_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_listens_to_anything_may_be_silent() {
+    let idle_timeout = Duration::from_secs(10);
+    let bench = Bench::new(Limits { idle_timeout, ..Limits::default() });
+    for line in ["SUBSCRIBE a\r\n", "PSUBSCRIBE a\r\n", "SSUBSCRIBE a\r\n"] {
+        let (mut stream, _, talk) = bench.connect(1 << 10);
+        stream.write_all(line.as_bytes()).await.expect("the pipe is large");
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert!(!talk.is_finished(), "{line}");
+        drop(stream);
+        talk.await.expect("no panic");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_next_to_nothing_is_cut_off_too() {
+    let bench = Bench::new(Limits::default());
+    let (mut stream, _, talk) = bench.connect(1 << 10);
+    let start = tokio::time::Instant::now();
+    let request = format!("*2\r\n$4\r\nECHO\r\n$500000\r\n{}\r\n", "x".repeat(500_000));
+    let (mut from, mut to) = tokio::io::split(&mut stream);
+    to.write_all(request.as_bytes()).await.expect("the server reads");
+    let mut bytes = [0; 1_000];
+    while !talk.is_finished() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if from.read_exact(&mut bytes).await.is_err() {
+            break;
+        }
+    }
+    talk.await.expect("no panic");
+    let seconds = start.elapsed().as_secs();
+    assert!((60..130).contains(&seconds), "cut off after {seconds} s");
+    assert_eq!(bench.slow_clients(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_of_those_who_do_not_listen_is_bounded_for_all_together() {
+    let limits = Limits { output_bytes_max: 1 << 20, bulk_bytes_max: 1 << 20, ..Limits::default() };
+    let bench = Bench::new(limits);
+    let mut silent = Vec::new();
+    for _ in 0..30 {
+        let (mut stream, client, talk) = bench.connect(64);
+        stream.write_all(b"SUBSCRIBE c\r\n").await.expect("the server reads");
+        assert_eq!(read_exactly(&mut stream, 26).await, b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n");
+        silent.push((stream, client, talk));
+    }
+    let service = bench.front.service();
+    let payload = vec![b'x'; 100_000];
+    for _ in 0..20 {
+        service.channels.publish(b"c", &payload);
+        tokio::task::yield_now().await;
+        assert!(service.clients.held_bytes() <= 8 << 20);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(service.clients.held_bytes() <= 8 << 20);
+    let cut = silent.iter().filter(|(_, client, _)| client.is_overrun()).count();
+    assert!((20..=30).contains(&cut), "{cut} of 30 were cut off");
+    drop(silent);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(service.clients.held_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_behind_a_quit_does_not_cost_its_reply() {
+    let bench = Bench::new(Limits::default());
+    let (mut stream, client, talk) = bench.connect(1 << 10);
+    stream.write_all(b"PING\r\nQUIT\r\n").await.expect("the pipe is large");
+    assert_eq!(read_all(&mut stream).await, "+PONG\r\n+OK\r\n");
+    // It hears nothing more, though its socket is open yet: who redirects to it must know.
+    assert!(client.is_closing());
+    // A socket that is closed with bytes unread resets, and takes the replies along.
+    stream.write_all(b"GET a\r\n").await.expect("the server still reads");
+    drop(stream);
+    talk.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_lets_clients_say_who_they_are_and_notices_who_has_gone() {
+    let bench = Bench::new(Limits::default());
+    let (mut owner, _, _talk) = bench.connect(1 << 10);
+    let start = tokio::time::Instant::now();
+    owner.write_all(b"CLIENT PAUSE 1000000000\r\n").await.expect("the server reads");
+    assert_eq!(read_exactly(&mut owner, 5).await, b"+OK\r\n");
+    // Hands shake, and nothing else.
+    let (mut gone, _, talk) = bench.connect(1 << 16);
+    gone.write_all(b"HELLO\r\nSET a 1\r\n").await.expect("the server reads");
+    assert_eq!(read_exactly(&mut gone, 5).await, b"*14\r\n");
+    while bench.front.service().pause.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(gone);
+    talk.await.expect("no panic");
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert_eq!(bench.front.service().pause.waiting(), 0);
+    // Who takes nothing of what came before is cut off as ever.
+    let (mut deaf, _, talk) = bench.connect(16);
+    deaf.write_all(b"HELLO\r\nGET a\r\n").await.expect("the server reads");
+    talk.await.expect("no panic");
+    assert!(start.elapsed() >= STALL_MAX && start.elapsed() < 3 * STALL_MAX);
+    assert_eq!(bench.slow_clients(), 1);
+    owner.write_all(b"CLIENT UNPAUSE\r\nEXISTS a\r\n").await.expect("the server reads");
+    assert_eq!(read_exactly(&mut owner, 9).await, b"+OK\r\n:0\r\n");
+}

@@ -15,6 +15,24 @@ fn limits() -> Limits {
     Limits { arguments_max: 64, bulk_bytes_max: 1 << 20, ..Limits::default() }
 }
 
+#[test]
+fn what_a_large_request_needed_is_given_back() {
+    let limits = Limits { arguments_max: 1 << 20, ..Limits::default() };
+    let (mut parser, mut words) = (Parser::new(&limits), Words::default());
+    let mut request = b"*100000\r\n".to_vec();
+    (0..100_000).for_each(|_| request.extend_from_slice(b"$1\r\na\r\n"));
+    assert_eq!(parser.parse(&request, &mut words), Ok(Parsed::Request(request.len())));
+    assert_eq!(words.len(), 100_000);
+    let line = [&b"x ".repeat(30_000)[..], b"\r\n"].concat();
+    words.clear();
+    words.rest();
+    assert!(words.ranges.capacity() <= 1024);
+    assert_eq!(parser.parse(&line, &mut words), Ok(Parsed::Request(line.len())));
+    words.clear();
+    words.rest();
+    assert!(words.line.capacity() <= 1024 && words.ranges.capacity() <= 1024);
+}
+
 /// Requests, and their words.
 type Requests<'a> = &'a [&'a [&'a [u8]]];
 

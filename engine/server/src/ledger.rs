@@ -13,6 +13,8 @@ use crate::keyspace::Keyspace;
 const ROWS_MAX: usize = 256;
 /// What serves where no policy was ever appointed.
 const NOBODY: &str = "fallback";
+/// What serves while an experiment has the shards: several policies.
+const MANY: &str = "experiment";
 
 /// The book of one cache.
 pub(crate) struct Ledger(Mutex<Book>);
@@ -57,7 +59,11 @@ impl Book {
 }
 
 fn in_charge(keyspace: &Keyspace) -> String {
-    keyspace.cache().seat_status().desired.unwrap_or_else(|| NOBODY.to_owned())
+    let seats = keyspace.cache().seat_status();
+    if !seats.arms.is_empty() {
+        return MANY.to_owned();
+    }
+    seats.desired.unwrap_or_else(|| NOBODY.to_owned())
 }
 
 #[cfg(test)]

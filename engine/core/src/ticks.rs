@@ -11,31 +11,36 @@ const SAMPLES_MAX: usize = 64;
 
 /// The tick now, and when some of the ticks before it were.
 #[derive(Debug)]
-pub(super) struct TickTimes {
+pub(crate) struct TickTimes {
     /// Ticks since the start; the words keep it modulo [`TICKS`].
     ticks: u64,
     /// (tick, milliseconds), oldest first.
     samples: Vec<(u64, u64)>,
-    /// Ticks between samples.
+    /// Ticks between samples, a power of two.
     spacing: u64,
 }
 
 impl TickTimes {
-    pub(super) fn new(now_ms: u64) -> Self {
+    pub(crate) fn new(now_ms: u64) -> Self {
         Self { ticks: 0, samples: vec![(0, now_ms)], spacing: 1 }
     }
 
     /// The tick now, below [`TICKS`].
     #[inline]
-    pub(super) fn now(&self) -> u32 {
+    pub(crate) fn now(&self) -> u32 {
         (self.ticks % u64::from(TICKS)) as u32
+    }
+
+    /// The tick that was `age` ticks ago, not wrapped.
+    pub(crate) fn before(&self, age: u32) -> u64 {
+        self.ticks.saturating_sub(u64::from(age))
     }
 
     /// The next tick, which is at `now_ms`.
     #[inline]
-    pub(super) fn advance(&mut self, now_ms: u64) {
+    pub(crate) fn advance(&mut self, now_ms: u64) {
         self.ticks += 1;
-        if self.ticks.is_multiple_of(self.spacing) {
+        if self.ticks & (self.spacing - 1) == 0 {
             self.sample(now_ms);
         }
     }
@@ -54,8 +59,8 @@ impl TickTimes {
     }
 
     /// About when it was `age` ticks ago: the time of the last sample before.
-    pub(super) fn time_ms(&self, age: u32) -> u64 {
-        let tick = self.ticks.saturating_sub(u64::from(age));
+    pub(crate) fn time_ms(&self, age: u32) -> u64 {
+        let tick = self.before(age);
         let after = self.samples.partition_point(|&(sampled, _)| sampled <= tick);
         self.samples.get(after.saturating_sub(1)).map_or(0, |&(_, time_ms)| time_ms)
     }
