@@ -255,8 +255,7 @@ impl Policies {
             return Err(UploadError::Name { name: name.to_owned(), reason });
         }
         if kind_of(name).is_some() {
-            let reason = "a policy that comes with the server has it";
-            return Err(UploadError::Name { name: name.to_owned(), reason });
+            return Err(UploadError::BuiltIn { name: name.to_owned() });
         }
         if module.len() > self.module_bytes_max {
             let (bytes, limit) = (module.len(), self.module_bytes_max);

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::Api;
 use super::problem::{Kind, Problem};
@@ -103,7 +104,8 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// A JSON body.
+/// A JSON body. A number without a fraction is an integer however it is written, as JSON Schema has it:
+/// `1000.0` and `1e3` do where `1000` does.
 pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
@@ -113,10 +115,41 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
         // Asked for strictly: a browser sends no JSON for a page of another origin unless it is allowed.
         expect_type(request.headers(), "application/json")?;
         let body = read_body(request, JSON_BYTES_MAX).await?;
-        serde_json::from_slice(&body).map(Self).map_err(|error| {
+        parse_json(&body).map(Self).map_err(|error| {
             Problem::new(Kind::BadRequest, format!("the JSON body does not fit: {error}"))
         })
     }
+}
+
+/// Parses as it stands; only where that fails, with its whole numbers as integers.
+fn parse_json<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice(body).or_else(|error| {
+        let Ok(mut value) = serde_json::from_slice::<Value>(body) else { return Err(error) };
+        // The first error names line and column.
+        if write_integers(&mut value) { serde_json::from_value(value) } else { Err(error) }
+    })
+}
+
+/// Writes numbers without a fraction as integers, as far as a float tells integers apart; says whether
+/// there was one.
+fn write_integers(value: &mut Value) -> bool {
+    const EXACT_MAX: f64 = (1_u64 << f64::MANTISSA_DIGITS) as f64;
+    let mut any = false;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let float = number.as_f64().unwrap_or(f64::NAN);
+            if float.fract() == 0.0 && float.abs() <= EXACT_MAX {
+                *number = (float as i64).into();
+                any = true;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| any |= write_integers(item)),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(|field| any |= write_integers(field));
+        }
+        _ => {}
+    }
+    any
 }
 
 /// Refuses bodies of another media type; parameters of the type do not matter.

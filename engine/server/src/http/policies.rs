@@ -62,10 +62,6 @@ pub(crate) async fn upload(
         let detail = "send the module's bytes as they are, for one with curl -T FILE.wasm";
         return Err(Problem::new(Kind::WrongMediaType, detail));
     }
-    if ostler::builtin(&name).is_some() {
-        let detail = format!("policy `{name}` comes with the server; upload under another name");
-        return Err(Problem::new(Kind::PolicyBuiltIn, detail));
-    }
     let module = read_body(request, api.service.settings.limits.module_bytes_max).await?;
     let uploaded = api.service.policies.upload(&name, module).await.map_err(upload_problem)?;
     let status = match uploaded.outcome {
@@ -113,6 +109,7 @@ fn upload_problem(error: UploadError) -> Problem {
     let detail = error.to_string();
     match error {
         UploadError::Name { .. } => Problem::new(Kind::BadRequest, detail),
+        UploadError::BuiltIn { .. } => Problem::new(Kind::PolicyBuiltIn, detail),
         UploadError::TooLarge { limit, .. } => {
             Problem::new(Kind::TooLarge, detail).with("bytes_max", limit)
         }

@@ -61,6 +61,12 @@ pub enum UploadError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The name is that of a policy that comes with the server.
+    #[error("policy `{name}` comes with the server; upload under another name")]
+    BuiltIn {
+        /// The name.
+        name: String,
+    },
     /// The module is too large.
     #[error("the module has {bytes} bytes, at most {limit} are allowed")]
     TooLarge {

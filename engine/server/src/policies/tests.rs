@@ -101,8 +101,12 @@ fn uploads_are_listed_and_found_with_their_versions() {
 #[test]
 fn what_cannot_be_uploaded_is_refused_with_the_reason() {
     let policies = open(&sound()).unwrap();
-    for name in ["lru", "Mine", ""] {
+    for name in ["Mine", ""] {
         assert!(matches!(upload(&policies, name, module("lru")), Err(UploadError::Name { .. })));
+    }
+    for name in ["lru", "learned", "warm-decayed", "prefetch-stride"] {
+        let error = upload(&policies, name, module("lru")).unwrap_err();
+        assert!(matches!(error, UploadError::BuiltIn { .. }), "{error}");
     }
     let limits = Limits { module_bytes_max: 100, ..Limits::default() };
     let store = Store::with_files(Path::new(""), Box::new(sound())).unwrap();

@@ -40,6 +40,26 @@ async fn seats(server: &Server) -> Vec<Value> {
 }
 
 #[tokio::test]
+async fn a_whole_number_is_an_integer_however_it_is_written() {
+    let server = sharded();
+    let plan = |window| {
+        let arms = r#"[{"policy":"lru","share":0.5},{"policy":"fifo","share":0.5}]"#;
+        format!(r#"{{"arms":{arms},"window_ms":{window}}}"#)
+    };
+    for not_whole in ["1000.5", "-1000.0", "1e300"] {
+        let answer = server.post(EXPERIMENTS, &plan(not_whole)).await;
+        assert_eq!((answer.status, &*answer.problem()), (400, "bad-request"), "{not_whole}");
+    }
+    let answer = server.post(EXPERIMENTS, &plan("2e3")).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let path = answer.header("location").unwrap().to_owned();
+    for (arm, status) in [("0.5", 400), ("1.0", 200)] {
+        let answer = server.post(&format!("{path}/promote"), &format!(r#"{{"arm":{arm}}}"#)).await;
+        assert_eq!(answer.status, status, "{arm}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn an_arm_is_promoted() {
     let server = sharded();
     assert_eq!(server.put("/v1/policies/mine", module("fifo")).await.status, 201);

@@ -20,6 +20,9 @@ async fn mistakes_have_their_kind() {
         ("DELETE", "/v1/policies/none?version=1", "", "", 400, "bad-request"),
         ("DELETE", "/v1/policies/lru", "", "", 409, "policy-built-in"),
         ("PUT", "/v1/policies/lru", "", "x", 409, "policy-built-in"),
+        ("PUT", "/v1/policies/warm-decayed", "", "x", 409, "policy-built-in"),
+        ("PUT", "/v1/policies/prefetch-stride", "", "x", 409, "policy-built-in"),
+        ("DELETE", "/v1/policies/warm-decayed", "", "", 409, "policy-built-in"),
         ("PUT", "/v1/policies/Mine", "", "x", 400, "bad-request"),
         (
             "PUT",
